@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+# Shared by the scripts in tools/: installing packages and building out of tree.
+
+top=$(cd "$(dirname "$0")/.." && pwd)
+
+say() { printf '\n== %s\n' "$*"; }
+
+need_root() {
+	[ "$(id -u)" = 0 ] || { echo "$0: must run as root (sudo $0)" >&2; exit 1; }
+}
+
+# install_packages NAME...: only what is missing, through the distribution's own package manager.
+install_packages() {
+	missing=
+	for p in "$@"; do
+		dpkg-query -W -f '${db:Status-Status}\n' "$p" 2>/dev/null | grep -qx installed || missing="$missing $p"
+	done
+	[ -n "$missing" ] || return 0
+	say "installing:$missing"
+	export DEBIAN_FRONTEND=noninteractive
+	apt-get update -qq
+	# shellcheck disable=SC2086
+	apt-get install -y -qq --no-install-recommends $missing >/dev/null
+}
+
+# build_tree DIR CONFIGURE-OPTION...: configures (when needed) and builds everything into DIR.
+build_tree() {
+	dir=$1
+	shift
+	if [ ! -x "$top/configure" ] || [ "$top/configure.ac" -nt "$top/configure" ]; then
+		(cd "$top" && autoreconf -fi >/dev/null)
+	fi
+	mkdir -p "$dir"
+	if [ ! -f "$dir/Makefile" ] || [ "$top/configure" -nt "$dir/config.status" ]; then
+		(cd "$dir" && "$top/configure" -q "$@")
+	fi
+	make -C "$dir" -s -j"$(nproc)"
+}
