@@ -1,0 +1,12 @@
+if HAVE_CMOCKA
+base_tests = tests/unit/base_str tests/unit/base_data tests/unit/base_file
+check_PROGRAMS += $(base_tests)
+TESTS += $(base_tests)
+base_test_libs = libbase.a $(CMOCKA_LIBS) $(JANSSON_LIBS)
+tests_unit_base_str_SOURCES = tests/unit/base_str.c
+tests_unit_base_str_LDADD = $(base_test_libs)
+tests_unit_base_data_SOURCES = tests/unit/base_data.c
+tests_unit_base_data_LDADD = $(base_test_libs)
+tests_unit_base_file_SOURCES = tests/unit/base_file.c
+tests_unit_base_file_LDADD = $(base_test_libs)
+endif
