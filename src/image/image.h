@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef KEDGE_IMAGE_IMAGE_H
+#define KEDGE_IMAGE_IMAGE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "loop/loop.h"
+#include "loop/work.h"
+#include "store/store.h"
+
+/*
+ * Images: content-addressed configs and layers below <root>/image, names (references) and the index in the store.
+ * Layer trees live in <root>/image/layers/<chain>/fs, chain being the hex of the OCI chain ID; a short link <root>/image/l/<short>
+ * names each for overlay's option string.
+ */
+struct images;
+
+struct images *images_new(struct loop *l, struct work_pool *p, struct store *st, const char *root, struct err *e);
+void images_free(struct images *im);
+/* Events as docker words them ("load", "import", "tag", "untag", "delete"): called after the commit. */
+void images_on_event(struct images *im, void (*cb)(void *user, const char *action, const char *id, const char *name), void *user);
+/* The engine says which images containers use: returns the id of a container using image_id, or NULL (borrowed). */
+void images_set_in_use(struct images *im, const char *(*cb)(void *user, const char *image_id, bool *running), void *user);
+
+struct image;	/* loaded, immutable; owned by images; borrowed within one turn of the loop: look up again later */
+/* ref: "name[:tag]", "name@sha256:..", "sha256:..", or an id prefix. e: "No such image: x" (NOT_FOUND), ambiguous prefix (INVALID). */
+struct image *image_find(struct images *im, const char *ref, struct err *e);
+const char *image_id(const struct image *i);		/* "sha256:<64 hex>" */
+const json_t *image_config(const struct image *i);	/* the OCI image config document */
+/* New reference in the Engine API's shapes: ImageInspect, array of ImageSummary. filters: API filters object or NULL. */
+json_t *image_inspect(struct images *im, const struct image *i);
+json_t *image_history(struct images *im, const struct image *i);
+json_t *image_list(struct images *im, bool all, const json_t *filters, struct err *e);
+size_t images_count(const struct images *im);
+
+/* Layer directories for overlay, bottom first, NULL-terminated, as absolute short paths; the caller frees with strv_free. Pins are the
+ * engine's: images_set_in_use. */
+char **image_layers(const struct images *im, const struct image *i);
+
+/* Streaming load/import. Feed bytes from the request; progress/result come as docker's JSON messages. */
+struct image_load;
+struct image_load_ops {
+	void (*message)(void *user, const json_t *msg);			/* {"stream": ..} or {"status", "id", "progressDetail"} */
+	void (*resume)(void *user);					/* the queue has room again */
+	void (*end)(void *user, const struct err *e);			/* once; e NULL: everything is durable */
+};
+struct image_load *image_load_start(struct images *im, bool quiet, const struct image_load_ops *ops, void *user);
+/* import: tar of a root file system becomes an image; ref may be NULL; changes: Dockerfile instructions, NULL-terminated or NULL. */
+struct image_load *image_import_start(struct images *im, const char *ref, const char *message, char *const *changes,
+				      const struct image_load_ops *ops, void *user, struct err *e);
+/* Copies; returns false when the queue is full: stop feeding until resume(). */
+bool image_load_feed(struct image_load *ld, const void *p, size_t n);
+void image_load_finish(struct image_load *ld);		/* end of input; end() will follow */
+void image_load_abort(struct image_load *ld);		/* client gone: end() does not run, nothing becomes visible */
+
+void image_tag(struct images *im, const char *ref, const char *target, void (*done)(void *user, const struct err *e), void *user);
+/* docker's rmi rules; result is the API's array of {"Untagged"} / {"Deleted"}, borrowed. */
+void image_remove(struct images *im, const char *ref, bool force, bool noprune,
+		  void (*done)(void *user, const json_t *result, const struct err *e), void *user);
+
+#endif

@@ -1,0 +1,14 @@
+noinst_LIBRARIES += libimage.a
+libimage_a_SOURCES = \
+	src/image/bundle.c src/image/bundle.h \
+	src/image/changes.c \
+	src/image/digest.c src/image/digest.h \
+	src/image/image.c src/image/image.h src/image/image_priv.h \
+	src/image/images.c \
+	src/image/layers.c \
+	src/image/load.c \
+	src/image/ref.c src/image/ref.h \
+	src/image/remove.c \
+	src/image/show.c \
+	src/image/tar.c src/image/tar.h \
+	src/image/unpack.c src/image/unpack.h

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "image/tar.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+enum { TAR_BLOCK = 64 * 1024 };
+
+struct tar {
+	struct archive *outer, *inner;
+	struct unpack_source src;
+	struct digest *digest;
+	const char *what;
+	int src_errno;		/* the source failed with this */
+	bool outer_failed, outer_end;
+	char in[TAR_BLOCK], out[TAR_BLOCK];
+};
+
+static la_ssize_t outer_read(struct archive *a, void *user, const void **p)
+{
+	struct tar *t = user;
+	ssize_t n = t->src.read(t->src.user, t->in, sizeof(t->in));
+
+	if (n < 0) {
+		t->src_errno = (int)-n;
+		archive_set_error(a, (int)-n, "%s", strerror((int)-n));
+		return ARCHIVE_FATAL;
+	}
+	*p = t->in;
+	return n;
+}
+
+static la_ssize_t inner_read(struct archive *a, void *user, const void **p)
+{
+	struct tar *t = user;
+	la_ssize_t n;
+
+	if (t->outer_end)
+		return 0;
+	n = archive_read_data(t->outer, t->out, sizeof(t->out));
+	if (n < 0) {
+		t->outer_failed = true;
+		archive_set_error(a, archive_errno(t->outer), "%s", archive_error_string(t->outer) ? archive_error_string(t->outer) : "damaged");
+		return ARCHIVE_FATAL;
+	}
+	if (n == 0)
+		t->outer_end = true;
+	if (t->digest)
+		digest_update(t->digest, t->out, (size_t)n);
+	*p = t->out;
+	return n;
+}
+
+int tar_error(struct tar *t, struct err *e)
+{
+	struct archive *a = t->outer_failed || !t->inner ? t->outer : t->inner;
+	const char *why = archive_error_string(a);
+
+	if (t->src_errno)
+		return err_errno(e, t->src_errno, "read %s", t->what);
+	return err_set(e, ERR_INVALID, "%s is no intact tar archive: %s", t->what, why ? why : "unknown damage");
+}
+
+struct tar *tar_open(const struct unpack_source *src, bool want_digest, const char *what, struct err *e)
+{
+	struct tar *t = mem_alloc(sizeof(*t));
+	struct archive_entry *entry;
+	int rc;
+
+	memset(t, 0, offsetof(struct tar, in));
+	t->src = *src;
+	t->what = what;
+	t->digest = want_digest ? digest_new() : NULL;
+	t->outer = archive_read_new();
+	if (!t->outer)
+		goto fail;
+	/* Only filters that run inside the process: an unknown one would start a program. */
+	archive_read_support_filter_gzip(t->outer);
+	archive_read_support_filter_zstd(t->outer);
+	archive_read_support_filter_xz(t->outer);
+	archive_read_support_filter_bzip2(t->outer);
+	archive_read_support_format_raw(t->outer);
+	archive_read_support_format_empty(t->outer);
+	rc = archive_read_open(t->outer, t, NULL, outer_read, NULL);
+	if (rc == ARCHIVE_OK)
+		rc = archive_read_next_header(t->outer, &entry);
+	if (rc == ARCHIVE_EOF)
+		t->outer_end = true;
+	else if (rc != ARCHIVE_OK && rc != ARCHIVE_WARN)
+		goto fail;
+	t->inner = archive_read_new();
+	if (!t->inner)
+		goto fail;
+	archive_read_support_format_tar(t->inner);
+	archive_read_support_format_empty(t->inner);
+	if (archive_read_open(t->inner, t, NULL, inner_read, NULL) != ARCHIVE_OK)
+		goto fail;
+	return t;
+fail:
+	if (t->outer)
+		tar_error(t, e);
+	else
+		err_errno(e, ENOMEM, "read %s", what);
+	tar_free(t);
+	return NULL;
+}
+
+struct archive *tar_archive(struct tar *t)
+{
+	return t->inner;
+}
+
+int tar_next(struct tar *t, struct archive_entry **entry, struct err *e)
+{
+	for (;;) {
+		int rc = archive_read_next_header(t->inner, entry);
+
+		if (rc == ARCHIVE_OK || rc == ARCHIVE_WARN)
+			return 1;
+		if (rc == ARCHIVE_EOF)
+			return 0;
+		if (rc != ARCHIVE_RETRY)
+			return tar_error(t, e);
+	}
+}
+
+int tar_finish(struct tar *t, char *diff, struct err *e)
+{
+	const void *p;
+
+	while (!t->outer_end)
+		if (inner_read(t->inner, t, &p) < 0)
+			return tar_error(t, e);
+	if (t->digest)
+		digest_end_take(TAKE(t->digest), diff);
+	return 0;
+}
+
+void tar_free(struct tar *t)
+{
+	if (!t)
+		return;
+	if (t->inner)
+		archive_read_free(t->inner);
+	if (t->outer)
+		archive_read_free(t->outer);
+	digest_end_take(t->digest, NULL);
+	free(t);
+}
+
+/* A name that does not convert to the locale is kept as it stands in the archive; only pax names without a plain form need UTF-8. */
+const char *tar_path(struct archive_entry *entry)
+{
+	const char *p = archive_entry_pathname(entry);
+
+	return p ? p : archive_entry_pathname_utf8(entry);
+}
+
+const char *tar_link(struct archive_entry *entry)
+{
+	const char *p = archive_entry_hardlink(entry);
+
+	if (!p)
+		p = archive_entry_hardlink_utf8(entry);
+	if (!p)
+		p = archive_entry_symlink(entry);
+	return p ? p : archive_entry_symlink_utf8(entry);
+}

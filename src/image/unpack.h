@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef KEDGE_IMAGE_UNPACK_H
+#define KEDGE_IMAGE_UNPACK_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "image/digest.h"
+
+/* Where bytes come from: n > 0, 0 at the end, -errno. */
+struct unpack_source {
+	ssize_t (*read)(void *user, void *p, size_t n);
+	void *user;
+};
+
+struct unpack_result {
+	char diff[DIGEST_SIZE];		/* of the uncompressed tar, to its very end */
+	uint64_t bytes;			/* sum of file sizes */
+	uint64_t entries;
+};
+
+/*
+ * A layer's tar (plain, gzip, zstd, xz, bzip2) into the directory dirfd, whiteouts in overlayfs's form. Blocking. On failure the
+ * directory holds a part of it: the caller throws it away. what names the layer in sentences.
+ */
+int unpack_layer(int dirfd, const struct unpack_source *src, const char *what, struct unpack_result *ret, struct err *e);
+
+#endif

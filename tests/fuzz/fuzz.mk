@@ -1,0 +1,4 @@
+# Fuzz targets: LLVMFuzzerTestOneInput in each file. Without --enable-fuzz a small main runs the corpus, in "make check" too.
+include tests/fuzz/http.mk
+include tests/fuzz/json.mk
+include tests/fuzz/image.mk
