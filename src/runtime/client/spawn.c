@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "runtime/client/client_priv.h"
+
+/*
+ * A monitor outlives what watches it: after "exited" it may still hand its last bytes to a slow attachment, and the engine has freed the
+ * container by then. Such children stay on this list until they end.
+ */
+struct rt_child {
+	struct rt_child *next;
+	struct loop_child *watch;
+	pid_t pid;
+	void (*done)(void *user, int status);
+	void *user;
+};
+static struct rt_child *children;
+
+static void unlink_child(struct rt_child *c)
+{
+	for (struct rt_child **p = &children; *p; p = &(*p)->next) {
+		if (*p == c) {
+			*p = c->next;
+			break;
+		}
+	}
+	free(c);
+}
+
+static void on_end(void *user, int status)
+{
+	struct rt_child *c = user;
+	void (*done)(void *, int) = c->done;
+	void *to = c->user;
+
+	c->watch = NULL;	/* gone by itself */
+	unlink_child(c);
+	if (done)
+		done(to, status);
+}
+
+extern char **environ;
+
+/* PATH for the runtimes it may start, what sanitizers and fault injection look for; the engine's other settings are not its business. */
+static char **environment(void)
+{
+	char **env = NULL;
+
+	for (char **v = environ; v && *v; v++) {
+		if (str_starts(*v, "PATH=") || str_starts(*v, "ASAN_OPTIONS=") || str_starts(*v, "UBSAN_OPTIONS=") ||
+		    str_starts(*v, "LSAN_OPTIONS=") || str_starts(*v, "KEDGE_FAULT="))
+			env = strv_add(env, *v);
+	}
+	return env ? env : strv_add(NULL, "PATH=/usr/sbin:/usr/bin:/sbin:/bin");
+}
+
+static struct rt_child *spawn(struct loop *l, const char *program, const char *run_dir, int sock, void (*done)(void *user, int status),
+			      void *user, struct err *e)
+{
+	const char *const argv[] = { "kedge-runtime", "monitor", sock >= 0 ? "--fd" : "--cleanup", sock >= 0 ? "3" : run_dir,
+				     "--run-dir", run_dir, NULL };	/* the last for who reads ps(1) */
+	char **env = environment(), *log = mem_printf("%s/monitor.log", run_dir);
+	struct rt_child *c = NULL;
+	posix_spawn_file_actions_t fa;
+	posix_spawnattr_t at;
+	sigset_t none, all;
+	pid_t pid;
+	int r, high = -1;
+
+	posix_spawn_file_actions_init(&fa);
+	posix_spawnattr_init(&at);
+	sigemptyset(&none);
+	sigfillset(&all);
+	posix_spawnattr_setsigmask(&at, &none);
+	posix_spawnattr_setsigdefault(&at, &all);
+	posix_spawnattr_setflags(&at, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+	posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDWR, 0);
+	posix_spawn_file_actions_addopen(&fa, 1, "/dev/null", O_RDWR, 0);
+	posix_spawn_file_actions_addopen(&fa, 2, log, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, 0600);
+	if (sock >= 0) {
+		high = fcntl(sock, F_DUPFD_CLOEXEC, 10);	/* dup2 onto itself would keep close-on-exec in older C libraries */
+		posix_spawn_file_actions_adddup2(&fa, high, 3);
+	}
+	r = posix_spawn(&pid, program, &fa, &at, (char *const *)argv, env);
+	if (r) {
+		err_errno(e, r, "start '%s monitor'", program);
+	} else {
+		c = mem_zalloc(sizeof(*c));
+		*c = (struct rt_child){ .next = children, .pid = pid, .done = done, .user = user };
+		c->watch = loop_child_new(l, pid, on_end, c, e);
+		if (c->watch) {
+			children = c;
+		} else {
+			(void)kill(pid, SIGKILL);
+			free(TAKE(c));
+		}
+	}
+	fd_closep(&high);
+	posix_spawn_file_actions_destroy(&fa);
+	posix_spawnattr_destroy(&at);
+	strv_free(env);
+	free(log);
+	return c;
+}
+
+struct rt_child *rt_spawn_monitor(struct loop *l, const char *program, const char *run_dir, int sock,
+				  void (*done)(void *user, int status), void *user, struct err *e)
+{
+	return spawn(l, program, run_dir, sock, done, user, e);
+}
+
+struct rt_child *rt_spawn_cleanup(struct loop *l, const char *program, const char *run_dir, void (*done)(void *user, int status),
+				  void *user, struct err *e)
+{
+	return spawn(l, program, run_dir, -1, done, user, e);
+}
+
+void rt_child_kill(struct rt_child *c)
+{
+	if (c)
+		(void)kill(c->pid, SIGKILL);	/* ours and not reaped while it is on the list */
+}
+
+void rt_child_let_go(struct rt_child *c)
+{
+	if (c)
+		c->done = NULL;
+}
+
+void rt_child_forget(struct rt_child *c)
+{
+	if (!c)
+		return;
+	loop_child_free(c->watch);
+	unlink_child(c);
+}

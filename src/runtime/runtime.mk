@@ -1,0 +1,7 @@
+include src/runtime/oci/oci.mk
+include src/runtime/monitor/monitor.mk
+include src/runtime/client/client.mk
+
+sbin_PROGRAMS += kedge-runtime
+kedge_runtime_SOURCES = src/runtime/main.c
+kedge_runtime_LDADD = libruntime_monitor.a libruntime_oci.a libbase.a $(SECCOMP_LIBS) $(JANSSON_LIBS)
