@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef KEDGE_BPF_MAPS_H
+#define KEDGE_BPF_MAPS_H
+
+#include "lib/packet.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, KEDGE_CT_MAX);
+	__type(key, struct kedge_tuple);
+	__type(value, struct kedge_ct);
+} ct SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct kedge_addr);
+	__type(value, struct kedge_endpoint);
+} endpoints SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct kedge_publish_key);
+	__type(value, struct kedge_publish);
+} published SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 1024);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct kedge_net_key);
+	__type(value, struct kedge_net);
+} nets SEC(".maps");
+
+struct {				/* the host's addresses -> interface */
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct kedge_addr);
+	__type(value, __u32);
+} locals SEC(".maps");
+
+struct {				/* interface -> source address of what leaves there */
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct kedge_addr);
+} sources SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, KEDGE_FRAG_MAX);
+	__type(key, struct kedge_frag_key);
+	__type(value, struct kedge_frag);
+} frags SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, KEDGE_LOCAL_MAX);
+	__type(key, struct kedge_local_key);
+	__type(value, struct kedge_local);
+} local_peers SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, KEDGE_DROP_COUNT);
+	__type(key, __u32);
+	__type(value, __u64);
+} drops SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct kedge_control);
+} control SEC(".maps");
+
+struct {				/* wakes the engine: flows exist, sweep */
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096);
+} wakeups SEC(".maps");
+
+INLINE int drop(enum kedge_drop why)
+{
+	__u32 i = why;
+	__u64 *n = bpf_map_lookup_elem(&drops, &i);
+
+	if (n)
+		(*n)++;
+	return TC_ACT_SHOT;
+}
+
+INLINE void wake_sweeper(void)
+{
+	__u32 zero = 0;
+	struct kedge_control *c = bpf_map_lookup_elem(&control, &zero);
+	__u32 one = 1;
+
+	if (c && !c->armed) {
+		c->armed = 1;
+		bpf_ringbuf_output(&wakeups, &one, sizeof(one), 0);
+	}
+}
+
+#endif

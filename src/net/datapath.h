@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef KEDGE_NET_DATAPATH_H
+#define KEDGE_NET_DATAPATH_H
+
+#include <jansson.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "loop/loop.h"
+
+/*
+ * What a data path offers to net. IPv4 addresses come mapped (::ffff:a.b.c.d). Ports are in host byte order. All calls come from
+ * the loop's thread and do not block for longer than a few system calls. Everything in the kernel outlives the process (pins);
+ * each *_set is idempotent, so adoption after a restart is the same call again.
+ */
+struct dp_net {			/* a bridge network */
+	uint32_t bridge_ifindex;
+	struct in6_addr gateway;	/* the bridge's own address */
+	struct in6_addr subnet;
+	uint8_t prefix;			/* in the mapped form: 96 + v4 length */
+	bool masquerade;
+};
+
+struct dp_endpoint {
+	uint32_t host_ifindex;		/* veth on our side */
+	uint32_t bridge_ifindex;
+	struct in6_addr addr;
+	uint8_t mac[6];			/* of the container's side */
+	uint8_t gw_mac[6];		/* of the bridge */
+	uint32_t generation;		/* differs from every earlier owner of the address */
+};
+
+struct dp_publish {
+	uint8_t proto;			/* IPPROTO_TCP, IPPROTO_UDP */
+	struct in6_addr host_addr;	/* :: = every IPv4 address of the host */
+	uint16_t host_port;
+	struct in6_addr addr;		/* the endpoint */
+	uint16_t port;
+	uint32_t generation;		/* of the endpoint */
+};
+
+struct datapath;			/* the implementation's */
+
+struct datapath_ops {
+	const char *name;
+	/* pin_dir: "/sys/fs/bpf/kedge/<instance>"; created when missing. Adopts pins found there when their version fits, else replaces them. */
+	int (*open)(struct loop *l, const char *pin_dir, struct datapath **ret, struct err *e);
+	void (*close)(struct datapath *d);			/* kernel side stays */
+	int (*net_set)(struct datapath *d, const struct dp_net *nw, struct err *e);
+	int (*net_del)(struct datapath *d, uint32_t bridge_ifindex, struct err *e);
+	/* Uplinks: every interface of our namespace that is neither ours nor lo. net watches links and addresses and calls these. */
+	int (*uplink_set)(struct datapath *d, uint32_t ifindex, bool has_ethernet, struct err *e);
+	int (*uplink_del)(struct datapath *d, uint32_t ifindex);
+	/* An address of the host (any interface, lo too); prefix in mapped form; the source address for masquerade on that interface is its first. */
+	int (*addr_set)(struct datapath *d, const struct in6_addr *addr, uint32_t ifindex, struct err *e);
+	int (*addr_del)(struct datapath *d, const struct in6_addr *addr, uint32_t ifindex);
+	int (*endpoint_set)(struct datapath *d, const struct dp_endpoint *ep, struct err *e);
+	/* Also forgets its flows. */
+	int (*endpoint_del)(struct datapath *d, const struct dp_endpoint *ep);
+	int (*publish_set)(struct datapath *d, const struct dp_publish *p, struct err *e);
+	int (*publish_del)(struct datapath *d, const struct dp_publish *p);
+	/* After all adoption: drops entries no call of this run has named. */
+	void (*gc)(struct datapath *d);
+	json_t *(*info)(struct datapath *d);			/* {"Flows": n, "Drops": {"reason": n}} new reference */
+};
+
+extern const struct datapath_ops dp_ebpf, dp_none;		/* dp_none: nothing in the kernel, the proxy carries everything */
+
+#endif

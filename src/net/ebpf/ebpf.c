@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* datapath_ops by eBPF: tables and attachments. The packet's way is told in bpf/dp.bpf.c. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "net/ebpf/ebpf_priv.h"
+
+/* Our place among an interface's tc filters: early, others may come before. */
+enum { TC_HANDLE = 0x6b64, TC_PRIORITY = 20 };
+
+static struct kedge_addr to_addr(const struct in6_addr *a)
+{
+	struct kedge_addr out;
+
+	memcpy(&out, a, sizeof(out));
+	return out;
+}
+
+/* Remembers that a key was named in this run. */
+static void name_key(struct datapath *d, const struct bpf_map *m, const void *key, bool named)
+{
+	size_t n = bpf_map__key_size(m), at;
+	char text[160];
+
+	at = (size_t)snprintf(text, sizeof(text), "%s:", bpf_map__name(m));
+	for (size_t i = 0; i < n && at + 3 < sizeof(text); i++, at += 2)
+		snprintf(text + at, 3, "%02x", ((const unsigned char *)key)[i]);
+	if (named)
+		map_put(d->seen, text, d);
+	else
+		map_del(d->seen, text);
+}
+
+static bool is_named(struct datapath *d, const struct bpf_map *m, const void *key)
+{
+	size_t n = bpf_map__key_size(m), at;
+	char text[160];
+
+	at = (size_t)snprintf(text, sizeof(text), "%s:", bpf_map__name(m));
+	for (size_t i = 0; i < n && at + 3 < sizeof(text); i++, at += 2)
+		snprintf(text + at, 3, "%02x", ((const unsigned char *)key)[i]);
+	return map_get(d->seen, text) != NULL;
+}
+
+static int put(struct datapath *d, struct bpf_map *m, const void *key, const void *value, struct err *e)
+{
+	int r = bpf_map_update_elem(bpf_map__fd(m), key, value, BPF_ANY);
+
+	if (r < 0)
+		return err_errno(e, -r, "cannot write to the table '%s'", bpf_map__name(m));
+	name_key(d, m, key, true);
+	return 0;
+}
+
+static int del(struct datapath *d, struct bpf_map *m, const void *key)
+{
+	int r = bpf_map_delete_elem(bpf_map__fd(m), key);
+
+	name_key(d, m, key, false);
+	return r == -ENOENT ? 0 : r;
+}
+
+static int attach(uint32_t ifindex, const struct bpf_program *prog, struct err *e)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = BPF_TC_INGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .prog_fd = bpf_program__fd(prog), .handle = TC_HANDLE, .priority = TC_PRIORITY, .flags = BPF_TC_F_REPLACE);
+	char name[IF_NAMESIZE] = "?";
+	int r = bpf_tc_hook_create(&hook);
+
+	if (r == 0 || r == -EEXIST)
+		r = bpf_tc_attach(&hook, &opts);
+	if (r < 0) {
+		if_indextoname(ifindex, name);
+		return err_errno(e, -r, "cannot attach the data path to interface %s (%u)", name, ifindex);
+	}
+	return 0;
+}
+
+static void detach(uint32_t ifindex)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = BPF_TC_INGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = TC_PRIORITY);
+
+	(void)bpf_tc_detach(&hook, &opts);
+}
+
+static void ebpf_close(struct datapath *d)
+{
+	if (!d)
+		return;
+	sweep_close(d);
+	local_bpf__destroy(d->local);
+	dp_bpf__destroy(d->dp);
+	while (d->addrs) {
+		struct host_addr *a = d->addrs;
+
+		d->addrs = a->next;
+		free(a);
+	}
+	map_free(d->seen);
+	free(d->pin_dir);
+	free(d);
+}
+
+static int ebpf_open(struct loop *l, const char *pin_dir, struct datapath **ret, struct err *e)
+{
+	struct datapath *d;
+
+	if (pins_prepare(pin_dir, e) < 0)
+		return -1;
+	d = mem_zalloc(sizeof(*d));
+	d->l = l;
+	d->pin_dir = mem_strdup(pin_dir);
+	d->seen = map_new();
+	if (pins_load_dp(d, e) < 0) {
+		ebpf_close(d);
+		return -1;
+	}
+	sweep_open(d);
+	if (pins_load_local(d, e) < 0) {
+		log_warn("ebpf", "%s: clients on this host go through the proxy", e ? e->msg : "");
+		err_clear(e);
+	}
+	*ret = d;
+	return 0;
+}
+
+static struct kedge_net_key net_key(const struct dp_net *nw)
+{
+	return (struct kedge_net_key){ .prefix = nw->prefix, .addr = to_addr(&nw->subnet) };
+}
+
+static int ebpf_net_set(struct datapath *d, const struct dp_net *nw, struct err *e)
+{
+	struct kedge_net_key k = net_key(nw);
+	struct kedge_net v = { .gateway = to_addr(&nw->gateway), .bridge_ifindex = nw->bridge_ifindex, .masquerade = nw->masquerade };
+	char name[IF_NAMESIZE], path[128];
+	int r;
+
+	if (!if_indextoname(nw->bridge_ifindex, name))
+		return err_errno(e, errno, "there is no interface %u", nw->bridge_ifindex);
+	/*
+	 * bpf_fib_lookup() answers only for interfaces that may forward. Nothing is forwarded because of it: what comes from a container
+	 * and is not for the host is taken or dropped by our program before it gets that far.
+	 */
+	snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/forwarding", name);
+	r = file_put_at(-1, path, "1");
+	if (r < 0)
+		log_warn("ebpf", "cannot write to %s: %s; containers on %s may not reach beyond the host", path, strerror(-r), name);
+	return put(d, d->dp->maps.nets, &k, &v, e);
+}
+
+static int ebpf_net_del(struct datapath *d, uint32_t bridge_ifindex, struct err *e)
+{
+	int fd = bpf_map__fd(d->dp->maps.nets);
+	struct kedge_net_key k, next, *at = NULL;
+	struct kedge_net v;
+
+	(void)e;
+	while (bpf_map_get_next_key(fd, at, &next) == 0) {
+		if (bpf_map_lookup_elem(fd, &next, &v) == 0 && v.bridge_ifindex == bridge_ifindex) {
+			(void)del(d, d->dp->maps.nets, &next);
+			at = NULL;	/* from the front: the trie has changed */
+			continue;
+		}
+		k = next;
+		at = &k;
+	}
+	return 0;
+}
+
+static int ebpf_uplink_set(struct datapath *d, uint32_t ifindex, bool has_ethernet, struct err *e)
+{
+	return attach(ifindex, has_ethernet ? d->dp->progs.kedge_uplink : d->dp->progs.kedge_uplink_l3, e);
+}
+
+static int ebpf_uplink_del(struct datapath *d, uint32_t ifindex)
+{
+	(void)d;
+	detach(ifindex);
+	return 0;
+}
+
+static bool is_loopback(const struct kedge_addr *a)
+{
+	return (ntohl(a->w[3]) >> 24) == 127;
+}
+
+/* The first address an interface got is what its packets carry. */
+static void set_source(struct datapath *d, uint32_t ifindex)
+{
+	for (const struct host_addr *a = d->addrs; a; a = a->next) {
+		if (a->ifindex == ifindex && !is_loopback(&a->addr)) {
+			(void)put(d, d->dp->maps.sources, &ifindex, &a->addr, NULL);
+			return;
+		}
+	}
+	(void)del(d, d->dp->maps.sources, &ifindex);
+}
+
+static int ebpf_addr_set(struct datapath *d, const struct in6_addr *addr, uint32_t ifindex, struct err *e)
+{
+	struct kedge_addr k = to_addr(addr);
+	struct host_addr **at;
+
+	if (!IN6_IS_ADDR_V4MAPPED(addr))
+		return 0;
+	for (at = &d->addrs; *at; at = &(*at)->next) {
+		if ((*at)->ifindex == ifindex && !memcmp(&(*at)->addr, &k, sizeof(k)))
+			break;
+	}
+	if (!*at) {
+		*at = mem_zalloc(sizeof(**at));
+		(*at)->addr = k;
+		(*at)->ifindex = ifindex;
+	}
+	if (put(d, d->dp->maps.locals, &k, &ifindex, e) < 0)
+		return -1;
+	set_source(d, ifindex);
+	return 0;
+}
+
+static int ebpf_addr_del(struct datapath *d, const struct in6_addr *addr, uint32_t ifindex)
+{
+	struct kedge_addr k = to_addr(addr);
+	bool elsewhere = false;
+
+	if (!IN6_IS_ADDR_V4MAPPED(addr))
+		return 0;
+	for (struct host_addr **at = &d->addrs; *at;) {
+		struct host_addr *a = *at;
+
+		if (memcmp(&a->addr, &k, sizeof(k))) {
+			at = &a->next;
+		} else if (a->ifindex == ifindex) {
+			*at = a->next;
+			free(a);
+		} else {
+			elsewhere = true;
+			at = &a->next;
+		}
+	}
+	if (!elsewhere)
+		(void)del(d, d->dp->maps.locals, &k);
+	set_source(d, ifindex);
+	return 0;
+}
+
+static int ebpf_endpoint_set(struct datapath *d, const struct dp_endpoint *ep, struct err *e)
+{
+	struct kedge_addr k = to_addr(&ep->addr);
+	struct kedge_endpoint v = { .host_ifindex = ep->host_ifindex, .bridge_ifindex = ep->bridge_ifindex, .generation = ep->generation };
+
+	memcpy(v.mac, ep->mac, 6);
+	memcpy(v.gw_mac, ep->gw_mac, 6);
+	if (put(d, d->dp->maps.endpoints, &k, &v, e) < 0)
+		return -1;
+	if (attach(ep->host_ifindex, d->dp->progs.kedge_container, e) < 0) {
+		(void)del(d, d->dp->maps.endpoints, &k);
+		return -1;
+	}
+	return 0;
+}
+
+/* Its flows carry its generation: no packet finds them any more, the sweep removes them. */
+static int ebpf_endpoint_del(struct datapath *d, const struct dp_endpoint *ep)
+{
+	struct kedge_addr k = to_addr(&ep->addr);
+
+	return del(d, d->dp->maps.endpoints, &k);
+}
+
+static struct kedge_publish_key publish_key(const struct dp_publish *p)
+{
+	return (struct kedge_publish_key){ .addr = to_addr(&p->host_addr), .port = htons(p->host_port), .proto = p->proto };
+}
+
+static int ebpf_publish_set(struct datapath *d, const struct dp_publish *p, struct err *e)
+{
+	struct kedge_publish_key k = publish_key(p);
+	struct kedge_publish v = { .addr = to_addr(&p->addr), .generation = p->generation, .port = htons(p->port) };
+
+	return put(d, d->dp->maps.published, &k, &v, e);
+}
+
+static int ebpf_publish_del(struct datapath *d, const struct dp_publish *p)
+{
+	struct kedge_publish_key k = publish_key(p);
+
+	return del(d, d->dp->maps.published, &k);
+}
+
+static void gc_map(struct datapath *d, struct bpf_map *m)
+{
+	unsigned char key[64], next[64], *at = NULL;
+
+	while (bpf_map_get_next_key(bpf_map__fd(m), at, next) == 0) {
+		if (is_named(d, m, next)) {
+			memcpy(key, next, bpf_map__key_size(m));
+			at = key;
+			continue;
+		}
+		if (bpf_map_delete_elem(bpf_map__fd(m), next) < 0)
+			return;
+	}
+}
+
+static void ebpf_gc(struct datapath *d)
+{
+	gc_map(d, d->dp->maps.published);
+	gc_map(d, d->dp->maps.endpoints);
+	gc_map(d, d->dp->maps.nets);
+	gc_map(d, d->dp->maps.locals);
+	gc_map(d, d->dp->maps.sources);
+}
+
+static json_t *ebpf_info(struct datapath *d)
+{
+	static const char *const names[] = {
+#define X(name, text) text,
+		KEDGE_DROP_REASONS(X)
+#undef X
+	};
+	int cpus = libbpf_num_possible_cpus();
+	uint64_t *counts = mem_zalloc((size_t)(cpus > 0 ? cpus : 1) * sizeof(*counts));
+	json_t *drops = json_object();
+
+	for (uint32_t i = 0; i < KEDGE_DROP_COUNT && cpus > 0; i++) {
+		uint64_t sum = 0;
+
+		if (bpf_map_lookup_elem(bpf_map__fd(d->dp->maps.drops), &i, counts) < 0)
+			continue;
+		for (int c = 0; c < cpus; c++)
+			sum += counts[c];
+		if (sum)
+			json_object_set_new(drops, names[i], json_integer((json_int_t)sum));
+	}
+	free(counts);
+	return json_pack("{s:I, s:o}", "Flows", (json_int_t)d->flows, "Drops", drops);
+}
+
+const struct datapath_ops dp_ebpf = {
+	.name = "ebpf",
+	.open = ebpf_open,
+	.close = ebpf_close,
+	.net_set = ebpf_net_set,
+	.net_del = ebpf_net_del,
+	.uplink_set = ebpf_uplink_set,
+	.uplink_del = ebpf_uplink_del,
+	.addr_set = ebpf_addr_set,
+	.addr_del = ebpf_addr_del,
+	.endpoint_set = ebpf_endpoint_set,
+	.endpoint_del = ebpf_endpoint_del,
+	.publish_set = ebpf_publish_set,
+	.publish_del = ebpf_publish_del,
+	.gc = ebpf_gc,
+	.info = ebpf_info,
+};

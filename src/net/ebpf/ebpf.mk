@@ -1,0 +1,6 @@
+libnet_a_SOURCES += \
+	src/net/ebpf/ebpf.c \
+	src/net/ebpf/ebpf_priv.h \
+	src/net/ebpf/pin.c \
+	src/net/ebpf/sweep.c
+src/net/ebpf/ebpf.$(OBJEXT) src/net/ebpf/pin.$(OBJEXT) src/net/ebpf/sweep.$(OBJEXT): $(bpf_skels)

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef KEDGE_NET_EBPF_PRIV_H
+#define KEDGE_NET_EBPF_PRIV_H
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "base/map.h"
+#include "bpf/dp.skel.h"
+#include "bpf/local.skel.h"
+#include "kedge/bpf/abi.h"
+#include "net/datapath.h"
+
+struct host_addr {
+	struct kedge_addr addr;
+	uint32_t ifindex;
+	struct host_addr *next;
+};
+
+struct datapath {
+	struct loop *l;
+	char *pin_dir;
+	struct dp_bpf *dp;
+	struct local_bpf *local;	/* NULL: no cgroup v2, the proxy serves the host's own clients */
+	struct map *seen;		/* "<map>:<key in hex>" named in this run, for gc */
+	struct host_addr *addrs;	/* in order of arrival: the first of an interface is its source address */
+	/* sweep */
+	struct ring_buffer *wakeups;
+	struct loop_io *wake_io;
+	struct loop_timer *timer;
+	struct kedge_tuple cursor;
+	bool sweeping;
+	uint64_t flows, counting;
+};
+
+/* pin.c */
+int pins_prepare(const char *pin_dir, struct err *e);		/* the directory on a bpf file system */
+/* Opens and loads; maps that have pins of this ABI are taken over, ones that do not fit are replaced. */
+int pins_load_dp(struct datapath *d, struct err *e);
+int pins_load_local(struct datapath *d, struct err *e);		/* 0 too when there is no cgroup v2 */
+
+/* sweep.c */
+void sweep_open(struct datapath *d);
+void sweep_close(struct datapath *d);
+
+#endif

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Expiry of flows. No timer runs while there are none: the program that makes the first flow rings a bell (a ring buffer's
+ * descriptor on the loop), sweeping goes on until the table is empty, then the bell is armed again.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "net/ebpf/ebpf_priv.h"
+
+#define SECOND 1000000000ull
+#define PERIOD_NS (20 * SECOND)
+enum { PIECE = 1024 };
+
+static uint64_t timeout_of(uint8_t proto, uint8_t flags)
+{
+	if (proto == IPPROTO_TCP) {
+		if (flags & KEDGE_CT_RST)
+			return 10 * SECOND;
+		if (flags & KEDGE_CT_FIN)
+			return 60 * SECOND;
+		return flags & KEDGE_CT_REPLIED ? 5 * 86400 * SECOND : 120 * SECOND;
+	}
+	if (proto == IPPROTO_UDP)
+		return flags & KEDGE_CT_REPLIED ? 180 * SECOND : 30 * SECOND;
+	return 30 * SECOND;
+}
+
+/* As ct_peer() of bpf/lib/nat.h. */
+static void peer_of(const struct kedge_tuple *t, const struct kedge_ct *c, struct kedge_tuple *o)
+{
+	memset(o, 0, sizeof(*o));
+	o->proto = t->proto;
+	if (c->xlate == KEDGE_XLATE_DST) {
+		o->saddr = c->addr;
+		o->daddr = t->saddr;
+		o->sport = c->port;
+		o->dport = t->proto == IPPROTO_ICMP ? c->port : t->sport;
+	} else {
+		o->saddr = t->daddr;
+		o->daddr = c->addr;
+		o->sport = t->proto == IPPROTO_ICMP ? c->port : t->dport;
+		o->dport = c->port;
+	}
+}
+
+static bool expired(struct datapath *d, int ct, const struct kedge_tuple *t, const struct kedge_ct *c, const struct kedge_tuple *peer, uint64_t now)
+{
+	const struct kedge_addr *container = c->xlate == KEDGE_XLATE_DST ? &c->addr : &t->saddr;
+	struct kedge_endpoint ep;
+	struct kedge_ct o;
+	uint64_t seen = c->seen;
+	uint8_t flags = c->flags;
+
+	if (bpf_map_lookup_elem(bpf_map__fd(d->dp->maps.endpoints), container, &ep) < 0 || ep.generation != c->generation)
+		return true;
+	if (bpf_map_lookup_elem(ct, peer, &o) == 0) {
+		if (o.seen > seen)
+			seen = o.seen;
+		/* One side's FIN leaves the other its time: a half-closed connection may go on for hours. */
+		flags = (uint8_t)((flags & o.flags & KEDGE_CT_FIN) | ((flags | o.flags) & (KEDGE_CT_RST | KEDGE_CT_REPLIED)));
+	}
+	return now > seen && now - seen > timeout_of(t->proto, flags);
+}
+
+static void arm(struct datapath *d, uint32_t armed)
+{
+	struct kedge_control c = { .armed = armed };
+	uint32_t zero = 0;
+
+	(void)bpf_map_update_elem(bpf_map__fd(d->dp->maps.control), &zero, &c, BPF_ANY);
+}
+
+static void on_timer(void *user)
+{
+	struct datapath *d = user;
+	int ct = bpf_map__fd(d->dp->maps.ct);
+	struct kedge_tuple next, peer;
+	struct timespec ts;
+	struct kedge_ct c;
+	uint64_t now;
+
+	clock_gettime(CLOCK_BOOTTIME, &ts);
+	now = (uint64_t)ts.tv_sec * SECOND + (uint64_t)ts.tv_nsec;
+	for (int i = 0; i < PIECE; i++) {
+		if (bpf_map_get_next_key(ct, d->sweeping ? &d->cursor : NULL, &next) < 0) {
+			/* Through. Nothing left: back to sleep, the bell armed before the last look. */
+			d->flows = d->counting;
+			d->counting = 0;
+			d->sweeping = false;
+			if (d->flows == 0) {
+				arm(d, 0);
+				if (bpf_map_get_next_key(ct, NULL, &next) < 0)
+					return;
+				arm(d, 1);
+			}
+			loop_timer_set(d->timer, PERIOD_NS);
+			return;
+		}
+		if (bpf_map_lookup_elem(ct, &next, &c) == 0) {
+			peer_of(&next, &c, &peer);
+			if (expired(d, ct, &next, &c, &peer, now)) {
+				(void)bpf_map_delete_elem(ct, &next);
+				(void)bpf_map_delete_elem(ct, &peer);
+				if (!d->sweeping)
+					continue;	/* the first key went: the next round asks for the first again */
+				/* The cursor stays where it was: its successor is now another one. */
+				continue;
+			}
+			d->counting++;
+		}
+		d->cursor = next;
+		d->sweeping = true;
+	}
+	loop_timer_set(d->timer, 1000000);	/* a long table in pieces, others' events in between */
+}
+
+static int on_ring(void *user, void *p, size_t n)
+{
+	struct datapath *d = user;
+
+	(void)p;
+	(void)n;
+	loop_timer_set(d->timer, PERIOD_NS);
+	return 0;
+}
+
+static void on_bell(void *user, unsigned events)
+{
+	struct datapath *d = user;
+
+	(void)events;
+	(void)ring_buffer__consume(d->wakeups);
+}
+
+void sweep_open(struct datapath *d)
+{
+	struct kedge_tuple first;
+
+	d->timer = loop_timer_new(d->l, on_timer, d);
+	d->wakeups = ring_buffer__new(bpf_map__fd(d->dp->maps.wakeups), on_ring, d, NULL);
+	if (d->wakeups)
+		d->wake_io = loop_io_new(d->l, ring_buffer__epoll_fd(d->wakeups), LOOP_READ, on_bell, d);
+	else
+		log_warn("ebpf", "no ring buffer: flows are swept by the clock");
+	if (!d->wakeups || bpf_map_get_next_key(bpf_map__fd(d->dp->maps.ct), NULL, &first) == 0) {
+		arm(d, 1);
+		loop_timer_set(d->timer, PERIOD_NS);
+	} else {
+		arm(d, 0);
+	}
+}
+
+void sweep_close(struct datapath *d)
+{
+	loop_io_free(d->wake_io);
+	ring_buffer__free(d->wakeups);
+	loop_timer_free(d->timer);
+}

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <config.h>
+
+#include "net/net.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "net/net_priv.h"
+
+/* Start and end of the module: which data path, in which order. */
+
+static int datapath_open(struct net *n, const char *want, struct err *e)
+{
+	bool any = str_empty(want) || str_eq(want, "auto");
+
+	if (!any && !str_eq(want, "ebpf") && !str_eq(want, "proxy") && !str_eq(want, "none"))
+		return err_set(e, ERR_INVALID, "datapath '%s' is none of auto, ebpf, proxy", want);
+	if (any || str_eq(want, "ebpf")) {
+		n->ops = &dp_ebpf;
+		if (n->ops->open(n->loop, n->pin_dir, &n->dp, e) == 0)
+			return 0;
+		n->ops = NULL;
+		if (!any)
+			return err_wrap(e, "datapath ebpf");
+		log_warn("net", "no eBPF data path here: %s; published ports go through the engine's proxy, and containers reach the host but not beyond it",
+			 e->msg);
+		err_clear(e);
+	} else {
+		log_info("net", "datapath proxy: published ports go through the engine, and containers reach the host but not beyond it");
+	}
+	n->ops = &dp_none;
+	return n->ops->open(n->loop, n->pin_dir, &n->dp, e);
+}
+
+struct net *net_new(struct loop *l, struct work_pool *p, struct store *st, const struct net_config *cfg, struct err *e)
+{
+	struct net *n = mem_zalloc(sizeof(*n));
+	int rc;
+
+	n->loop = l;
+	n->pool = p;
+	n->store = st;
+	n->instance = mem_strdup(str_empty(cfg->instance) ? "default" : cfg->instance);
+	n->bridge = mem_strdup(str_empty(cfg->bridge) ? "kedge0" : cfg->bridge);
+	n->bip = str_empty(cfg->bip) ? NULL : mem_strdup(cfg->bip);
+	n->ip_forward = cfg->ip_forward;
+	n->netns_dir = mem_printf("%s/netns", cfg->exec_root);
+	n->pin_dir = mem_printf("/sys/fs/bpf/kedge/%s", n->instance);
+	n->networks = map_new();
+	n->sandboxes = map_new();
+	n->ports = port_table_new();
+	if (strlen(n->bridge) > 15 || strchr(n->bridge, '/')) {
+		err_set(e, ERR_INVALID, "bridge '%s' is not a name for an interface: at most 15 characters, none of them a slash", n->bridge);
+		goto fail;
+	}
+	rc = file_mkdir_p(n->netns_dir, 0711);
+	if (rc < 0) {
+		err_errno(e, -rc, "create %s", n->netns_dir);
+		goto fail;
+	}
+	if (rtnl_open(&n->rtnl, e) < 0 || datapath_open(n, cfg->datapath, e) < 0)
+		goto fail;
+	n->proxy = proxy_new(l, e);
+	if (!n->proxy || network_load(n, e) < 0)
+		goto fail;
+	n->watch = watch_new(n, e);
+	if (!n->watch)
+		goto fail;
+	return n;
+fail:
+	net_free(n);
+	return NULL;
+}
+
+void net_free(struct net *n)
+{
+	struct network *nw;
+	struct sandbox *s;
+	size_t it = 0;
+
+	if (!n)
+		return;
+	n->stopping = true;
+	watch_free(n->watch);
+	proxy_free(n->proxy);
+	/* The proxy's answers to closings are in the loop's queue. */
+	while (n->pending)
+		(void)loop_turn(n->loop, 0);
+	openings_drop(n);
+	reaper_free(n->reaper);
+	while ((s = map_next(n->sandboxes, &it, NULL)))
+		sandbox_free(s);
+	map_free(n->sandboxes);
+	it = 0;
+	while ((nw = map_next(n->networks, &it, NULL)))
+		network_free(nw);
+	map_free(n->networks);
+	if (n->ops)
+		n->ops->close(n->dp);
+	rtnl_close(n->rtnl);
+	port_table_free(n->ports);
+	free(n->netns_dir);
+	free(n->instance);
+	free(n->bridge);
+	free(n->bip);
+	free(n->pin_dir);
+	free(n);
+}
+
+const char *net_datapath_name(const struct net *n)
+{
+	return n->ops->name;
+}
+
+json_t *net_info(const struct net *n)
+{
+	json_t *o = json_pack("{s:s}", "Datapath", n->ops->name), *more = n->ops->info(n->dp);
+	struct proxy_counts c;
+
+	if (more) {
+		json_object_update(o, more);
+		json_decref(more);
+	}
+	proxy_counts(n->proxy, &c);
+	json_object_set_new(o, "Ports", json_integer((json_int_t)port_table_len(n->ports)));
+	json_object_set_new(o, "Proxy",
+			    json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "Connections", (json_int_t)c.tcp_now, "ConnectionsTotal",
+				      (json_int_t)c.tcp_opened, "ConnectionsFailed", (json_int_t)c.tcp_failed, "Bytes", (json_int_t)c.tcp_bytes, "Flows",
+				      (json_int_t)c.udp_now, "FlowsTotal", (json_int_t)c.udp_flows, "Datagrams", (json_int_t)c.udp_packets,
+				      "DatagramsDropped", (json_int_t)c.udp_dropped));
+	return o;
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef KEDGE_NET_NET_H
+#define KEDGE_NET_NET_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "loop/loop.h"
+#include "loop/work.h"
+#include "store/store.h"
+
+/*
+ * Networks, sandboxes (one network namespace each), endpoints, published ports. net knows names and addresses only.
+ */
+struct net;
+
+struct net_config {
+	const char *exec_root;		/* namespaces are bound below <exec_root>/netns/ */
+	const char *instance;		/* names pins: /sys/fs/bpf/kedge/<instance>/ */
+	const char *bridge;		/* "kedge0" */
+	const char *bip;		/* CIDR of the default bridge, NULL: first free pool from 172.17.0.0/16 on */
+	const char *datapath;		/* "auto", "ebpf", "proxy" */
+	bool ip_forward;		/* may the engine set net.ipv4.ip_forward when a path needs it */
+};
+
+/* Brings up the default networks (bridge, host, none), opens the data path, adopting pins of an earlier run. Blocking; at start. */
+struct net *net_new(struct loop *l, struct work_pool *p, struct store *st, const struct net_config *cfg, struct err *e);
+/* Leaves everything in the kernel as it is: containers go on. */
+void net_free(struct net *n);
+const char *net_datapath_name(const struct net *n);	/* "ebpf", "proxy" */
+
+/* Networks in the API's shape (NetworkInspect without Containers; the engine adds them). New references. */
+json_t *net_list(const struct net *n);
+json_t *net_inspect(const struct net *n, const char *name_or_id, struct err *e);	/* "network x not found" */
+
+/* A port to publish. */
+struct net_port {
+	uint8_t proto;			/* IPPROTO_TCP, IPPROTO_UDP */
+	uint16_t port;			/* in the container, host byte order */
+	char host_ip[46];		/* "" = every address */
+	uint16_t host_port, host_port_end;	/* range to pick from; 0: the kernel picks */
+};
+/*
+ * Pure: docker's ExposedPorts/PortBindings ("80/tcp" -> [{"HostIp","HostPort": "8080" | "8000-8010" | ""}]) into a list the caller frees.
+ * publish_all adds every exposed port without a binding, on an ephemeral port. Errors name the bad value.
+ */
+int net_ports_from_api(const json_t *exposed, const json_t *bindings, bool publish_all, struct net_port **ret, size_t *n, struct err *e);
+
+struct net_sandbox_spec {
+	const char *id;			/* container id */
+	const char *name;		/* for messages: container name */
+	const char *network;		/* name or id of the network; "host", "none" too */
+	const char *ip, *mac;		/* wanted, or NULL */
+	const struct net_port *ports;
+	size_t n_ports;
+};
+
+/*
+ * Creates the namespace, the endpoint and the published ports; everything or nothing. done(record, NULL): record is a new document
+ * the engine keeps (borrowed in the call) and hands back to adopt/close after a restart:
+ *   {"NetNS": path ("" for host), "HostVeth": name, "NetworkID", "Network": name, "EndpointID", "IPAddress", "IPPrefixLen", "Gateway", "MacAddress",
+ *    "Ports": {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}]}}
+ * Conflicts: "... Bind for 0.0.0.0:8080 failed: port is already allocated" (another sandbox) or "... address already in use" (a host process),
+ * worded as docker's "driver failed programming external connectivity on endpoint NAME (ID): ...".
+ * spec is copied.
+ */
+void net_sandbox_open(struct net *n, const struct net_sandbox_spec *spec, void (*done)(void *user, json_t *record, const struct err *e), void *user);
+/* Removes ports, flows, veth, namespace, address. Missing parts are fine. record is copied. */
+void net_sandbox_close(struct net *n, const char *id, const json_t *record, void (*done)(void *user), void *user);
+/* After a restart: takes over what is in the kernel (address, reserved listeners, data path entries); blocking, at start. */
+int net_sandbox_adopt(struct net *n, const char *id, const json_t *record, struct err *e);
+/* After all adoptions: removes namespaces, veths and data path entries below our roots nobody adopted. */
+void net_gc(struct net *n);
+/* Counters of a sandbox as the API's stats "networks" value ({"eth0": {...}}); new reference, NULL without a veth. */
+json_t *net_sandbox_stats(struct net *n, const char *id);
+json_t *net_info(const struct net *n);	/* {"Datapath": .., "Flows": n, "Drops": {...}} for /info and tools */
+
+#endif

@@ -1,0 +1,20 @@
+noinst_LIBRARIES += libnet.a
+libnet_a_SOURCES =
+include src/net/ebpf/ebpf.mk
+libnet_a_SOURCES += \
+	src/net/addr.c src/net/addr.h \
+	src/net/datapath.h \
+	src/net/ipam.c src/net/ipam.h \
+	src/net/net.c src/net/net.h src/net/net_priv.h \
+	src/net/netns.c \
+	src/net/network.c \
+	src/net/none.c \
+	src/net/ports.c \
+	src/net/publish.c src/net/publish.h \
+	src/net/record.c \
+	src/net/rtnl.c src/net/rtnl.h src/net/rtnl_priv.h src/net/rtnl_read.c \
+	src/net/sandbox.c src/net/sandbox.h src/net/sandbox_kernel.c src/net/sandbox_reap.c \
+	src/net/watch.c \
+	src/net/proxy/proxy.c src/net/proxy/proxy.h src/net/proxy/proxy_priv.h \
+	src/net/proxy/tcp.c \
+	src/net/proxy/udp.c

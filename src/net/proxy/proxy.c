@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <config.h>
+
+#include "net/proxy/proxy.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "net/addr.h"
+#include "net/proxy/proxy_priv.h"
+
+/*
+ * Theory of operation. One thread with a loop of its own carries every proxied connection and flow, so that bulk data never delays the
+ * engine's loop, and a port costs a descriptor and some two hundred bytes, not a process. The main loop sends it orders (open a port, close ports,
+ * end) through loop_post(), answers come back the same way; nothing else is shared but counters.
+ *
+ * Memory is bounded by descriptors: a TCP connection has two, and two more for each direction that is full at the moment. A third of the limit may
+ * be connections; past that, and when the kernel has no descriptors or memory left, accepting stops until some have ended (the kernel's
+ * backlog holds the rest).
+ */
+struct proxy {
+	struct loop *main;
+	pthread_t thread;
+	bool running;
+	struct proxy_thread t;
+	struct proxy_stat stat;
+};
+
+enum { RETRY_MS = 50, CONNS_MIN = 64 };
+
+socklen_t proxy_target_addr(const struct proxy_target *to, union proxy_addr *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	if (addr_is4(&to->addr)) {
+		ret->v4.sin_family = AF_INET;
+		ret->v4.sin_port = htons(to->port);
+		ret->v4.sin_addr.s_addr = htonl(addr_to4(&to->addr));
+		return sizeof(ret->v4);
+	}
+	ret->v6.sin6_family = AF_INET6;
+	ret->v6.sin6_port = htons(to->port);
+	ret->v6.sin6_addr = to->addr;
+	return sizeof(ret->v6);
+}
+
+static void on_retry(void *user)
+{
+	struct proxy_thread *t = user;
+
+	t->starved = false;
+	for (struct proxy_port *p = t->ports; p; p = p->next)
+		if (p->to.proto == IPPROTO_TCP)
+			loop_io_set(p->io, LOOP_READ);
+}
+
+void proxy_starved(struct proxy_thread *t)
+{
+	static struct log_limit limit;
+
+	if (t->starved)
+		return;
+	t->starved = true;
+	if (log_limit_ok(&limit, 1, 60))
+		log_warn("net", "proxy: %u connections, no room for more at the moment: new ones wait", t->conns);
+	for (struct proxy_port *p = t->ports; p; p = p->next)
+		if (p->to.proto == IPPROTO_TCP)
+			loop_io_set(p->io, 0);
+	loop_timer_set(t->retry, (int64_t)RETRY_MS * 1000000);
+}
+
+static void *thread_main(void *user)
+{
+	struct proxy *p = user;
+	sigset_t all;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, NULL);
+	(void)loop_run(p->t.l);
+	return NULL;
+}
+
+struct proxy *proxy_new(struct loop *main_loop, struct err *e)
+{
+	struct proxy *p = mem_zalloc(sizeof(*p));
+	struct rlimit rl;
+	unsigned long fds = 1024;
+
+	p->main = main_loop;
+	p->t.stat = &p->stat;
+	p->t.l = loop_new(e);
+	if (!p->t.l) {
+		free(p);
+		return NULL;
+	}
+	if (getrlimit(RLIMIT_NOFILE, &rl) == 0)
+		fds = rl.rlim_cur == RLIM_INFINITY || rl.rlim_cur > 1 << 20 ? 1 << 20 : rl.rlim_cur;
+	p->t.conns_max = fds / 6 > CONNS_MIN ? (unsigned)(fds / 6) : CONNS_MIN;
+	p->t.flows_max = fds / 6 > CONNS_MIN ? (unsigned)(fds / 6) : CONNS_MIN;
+	p->t.buf = mem_alloc(PROXY_BUF);
+	p->t.retry = loop_timer_new(p->t.l, on_retry, &p->t);
+	udp_thread_init(&p->t);
+	return p;
+}
+
+static int start(struct proxy *p)
+{
+	pthread_attr_t a;
+	int rc;
+
+	if (p->running)
+		return 0;
+	pthread_attr_init(&a);
+	pthread_attr_setstacksize(&a, 256 << 10);
+	rc = pthread_create(&p->thread, &a, thread_main, p);
+	pthread_attr_destroy(&a);
+	p->running = rc == 0;
+	return -rc;
+}
+
+static void port_free(struct proxy_port *p)
+{
+	if (p->to.proto == IPPROTO_TCP)
+		tcp_port_close(p);
+	else
+		udp_port_close(p);
+	loop_io_free(p->io);
+	*p->at = p->next;
+	if (p->next)
+		p->next->at = p->at;
+	(void)close(p->fd);
+	free(p);
+}
+
+static void on_end(void *user)
+{
+	struct proxy_thread *t = user;
+
+	while (t->ports)
+		port_free(t->ports);
+	loop_stop(t->l);
+}
+
+void proxy_free(struct proxy *p)
+{
+	if (!p)
+		return;
+	loop_post(p->t.l, on_end, &p->t);
+	if (p->running)
+		(void)pthread_join(p->thread, NULL);
+	else
+		(void)loop_turn(p->t.l, 0);	/* no thread ever ran: its loop is ours */
+	loop_timer_free(p->t.retry);
+	udp_thread_done(&p->t);
+	for (unsigned i = 0; i < p->t.n_pipes; i++) {
+		(void)close(p->t.pipes[i].r);
+		(void)close(p->t.pipes[i].w);
+	}
+	loop_free(p->t.l);
+	free(p->t.buf);
+	free(p);
+}
+
+static void on_port_open(void *user)
+{
+	struct proxy_port *p = user;
+	union proxy_addr sa = { 0 };
+	socklen_t len = sizeof(sa);
+
+	(void)getsockname(p->fd, &sa.sa, &len);
+	p->v6 = sa.sa.sa_family == AF_INET6;
+	p->at = &p->t->ports;
+	p->next = p->t->ports;
+	if (p->next)
+		p->next->at = &p->next;
+	p->t->ports = p;
+	if (p->to.proto == IPPROTO_TCP)
+		tcp_port_open(p);
+	else
+		udp_port_open(p);
+	if (p->t->starved && p->to.proto == IPPROTO_TCP)
+		loop_io_set(p->io, 0);
+}
+
+struct proxy_port *proxy_port_open_take(struct proxy *p, int fd, const struct proxy_target *to)
+{
+	struct proxy_port *pp = mem_zalloc(sizeof(*pp));
+	int rc = start(p);
+
+	if (rc < 0)
+		log_error("net", "proxy: cannot start its thread: %s; port %u of the container stays unserved past the data path", strerrordesc_np(-rc), to->port);
+	pp->t = &p->t;
+	pp->fd = fd;
+	pp->to = *to;
+	/* Without the thread the order waits in the queue: the socket still holds the port, and the next port tries again. */
+	loop_post(p->t.l, on_port_open, pp);
+	return pp;
+}
+
+struct closing {
+	struct proxy *p;
+	size_t n;
+	void (*done)(void *user);
+	void *user;
+	struct proxy_port *ports[];
+};
+
+static void on_closed(void *user)
+{
+	struct closing *c = user;
+
+	c->done(c->user);
+	free(c);
+}
+
+static void on_ports_close(void *user)
+{
+	struct closing *c = user;
+
+	for (size_t i = 0; i < c->n; i++)
+		port_free(c->ports[i]);
+	loop_post(c->p->main, on_closed, c);
+}
+
+void proxy_ports_close(struct proxy *p, struct proxy_port *const *ports, size_t n, void (*done)(void *user), void *user)
+{
+	struct closing *c = mem_alloc(sizeof(*c) + n * sizeof(c->ports[0]));
+
+	*c = (struct closing){ .p = p, .n = n, .done = done, .user = user };
+	memcpy(c->ports, ports, n * sizeof(c->ports[0]));
+	if (p->running) {
+		loop_post(p->t.l, on_ports_close, c);
+		return;
+	}
+	/* No thread ever ran: its loop is ours. The queued openings come first. */
+	loop_post(p->t.l, on_ports_close, c);
+	(void)loop_turn(p->t.l, 0);
+}
+
+void proxy_counts(const struct proxy *p, struct proxy_counts *ret)
+{
+	const struct proxy_stat *s = &p->stat;
+
+	*ret = (struct proxy_counts){
+		.tcp_opened = s->tcp_opened, .tcp_failed = s->tcp_failed, .tcp_bytes = s->tcp_bytes, .udp_flows = s->udp_flows,
+		.udp_packets = s->udp_packets, .udp_dropped = s->udp_dropped, .tcp_now = s->tcp_now, .udp_now = s->udp_now,
+	};
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef KEDGE_NET_PROXY_PROXY_H
+#define KEDGE_NET_PROXY_PROXY_H
+
+#include <netinet/in.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "loop/loop.h"
+
+/*
+ * The userland proxy: what arrives at a published port's own socket goes to the container. One data-plane thread with a loop of its own
+ * for all ports; calls are for the main loop's thread.
+ */
+struct proxy;
+struct proxy *proxy_new(struct loop *main_loop, struct err *e);
+/* Ends the thread; connections through it end too. */
+void proxy_free(struct proxy *p);
+
+struct proxy_port;
+struct proxy_target {
+	uint8_t proto;
+	struct in6_addr addr;		/* the container */
+	uint16_t port;
+};
+/* fd is a listening TCP or a bound UDP socket, non-blocking; taken. The thread starts with the first port. */
+struct proxy_port *proxy_port_open_take(struct proxy *p, int fd, const struct proxy_target *to);
+/* Ends n ports with their connections and flows; done(user) on the main loop once their sockets are closed. ports is copied. */
+void proxy_ports_close(struct proxy *p, struct proxy_port *const *ports, size_t n, void (*done)(void *user), void *user);
+
+struct proxy_counts {
+	uint64_t tcp_opened, tcp_failed, tcp_bytes, udp_flows, udp_packets, udp_dropped;
+	uint32_t tcp_now, udp_now;
+};
+void proxy_counts(const struct proxy *p, struct proxy_counts *ret);
+
+#endif

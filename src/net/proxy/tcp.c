@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <config.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "net/proxy/proxy_priv.h"
+
+/*
+ * Theory of operation. A connection has two sides (the client, the container) and two directions, each of which is in one of three moods:
+ *
+ *   small   recv() into the thread's buffer and send() from it: two system calls and a copy that stays in the cache. What the other side
+ *           does not take is kept in memory of its own, and the direction stops reading.
+ *   bulk    after a read that filled the buffer: splice() through a pipe borrowed from the thread, no copy at all. The pipe goes back as soon
+ *           as it is empty, so that only directions that are full hold one. A few small splices in a row end the mood.
+ *   ended   the source has sent its FIN and everything was passed on: shutdown(SHUT_WR) on the other side. Both directions ended: closed.
+ *
+ * A FIN travels alone, so half-closed connections (ssh, "nc -N", HTTP/1.0 uploads) work; a reset, or a container that refuses, becomes a reset
+ * of the other side and not an orderly end that looks like success. Dead peers are found by TCP keepalive on both sides: 15 s, as docker-proxy
+ * has it.
+ */
+enum {
+	ACCEPTS = 64,			/* a turn */
+	ROUNDS = 8,			/* reads a turn and direction: others want a turn too */
+	PIPE_SIZE = 256 << 10,
+	SMALL = 16 << 10, SMALL_RUN = 4,
+	KEEPALIVE_S = 15,
+};
+
+struct tcp_conn;
+
+struct side {
+	struct tcp_conn *c;
+	int fd;
+	struct loop_io *io;
+};
+
+struct dir {
+	char *left;			/* not yet taken by the other side */
+	size_t off, len;
+	struct proxy_pipe pipe;		/* -1 unless borrowed */
+	size_t in_pipe;
+	unsigned small_run;
+	bool bulk, eof, ended;
+};
+
+struct tcp_conn {
+	struct proxy_port *port;
+	struct tcp_conn *next, **at;
+	struct side side[2];		/* 0: the client, 1: the container */
+	struct dir dir[2];		/* from side[i] to side[!i] */
+	bool connecting;
+};
+
+static int pipe_get(struct proxy_thread *t, struct proxy_pipe *ret)
+{
+	int fd[2];
+
+	if (t->n_pipes) {
+		*ret = t->pipes[--t->n_pipes];
+		return 0;
+	}
+	if (pipe2(fd, O_CLOEXEC | O_NONBLOCK) < 0)
+		return -errno;
+	/* More than the default of 64 KiB saves turns; without the right to it the default does. */
+	(void)fcntl(fd[0], F_SETPIPE_SZ, PIPE_SIZE);
+	*ret = (struct proxy_pipe){ fd[0], fd[1] };
+	return 0;
+}
+
+static void pipe_put(struct proxy_thread *t, struct proxy_pipe *p, bool empty)
+{
+	if (p->r < 0)
+		return;
+	if (empty && t->n_pipes < PROXY_PIPES_KEPT) {
+		t->pipes[t->n_pipes++] = *p;
+	} else {
+		(void)close(p->r);
+		(void)close(p->w);
+	}
+	*p = (struct proxy_pipe){ -1, -1 };
+}
+
+static void conn_free(struct tcp_conn *c, bool reset)
+{
+	struct proxy_thread *t = c->port->t;
+
+	for (int i = 0; i < 2; i++) {
+		loop_io_free(c->side[i].io);
+		if (c->side[i].fd >= 0) {
+			struct linger now = { .l_onoff = 1 };
+
+			if (reset)
+				(void)setsockopt(c->side[i].fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+			(void)close(c->side[i].fd);
+		}
+		pipe_put(t, &c->dir[i].pipe, !c->dir[i].in_pipe);
+		free(c->dir[i].left);
+	}
+	*c->at = c->next;
+	if (c->next)
+		c->next->at = c->at;
+	t->conns--;
+	t->stat->tcp_now = t->conns;
+	free(c);
+}
+
+/* Passes on what is kept: 1 all gone, 0 the other side is full, -errno. */
+static int flush(struct tcp_conn *c, struct dir *d, int to)
+{
+	while (d->in_pipe) {
+		ssize_t n = splice(d->pipe.r, NULL, to, NULL, d->in_pipe, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+
+		if (n < 0)
+			return errno == EAGAIN ? 0 : -errno;
+		if (!n)
+			return -EPIPE;
+		d->in_pipe -= (size_t)n;
+	}
+	pipe_put(c->port->t, &d->pipe, true);
+	while (d->len) {
+		ssize_t n = send(to, d->left + d->off, d->len, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n < 0)
+			return errno == EAGAIN ? 0 : -errno;
+		d->off += (size_t)n;
+		d->len -= (size_t)n;
+	}
+	free(TAKE(d->left));
+	d->off = 0;
+	return 1;
+}
+
+/* One read: >0 bytes, 0 end of stream, -EAGAIN, -errno. What was read is passed on or kept. */
+static ssize_t move(struct tcp_conn *c, struct dir *d, int from, int to)
+{
+	struct proxy_thread *t = c->port->t;
+	ssize_t n, sent;
+
+	if (d->bulk && pipe_get(t, &d->pipe) == 0) {
+		n = splice(from, NULL, d->pipe.w, NULL, PIPE_SIZE, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+		if (n <= 0) {
+			pipe_put(t, &d->pipe, true);
+			return n < 0 ? -errno : 0;
+		}
+		d->in_pipe = (size_t)n;
+		d->small_run = n < SMALL ? d->small_run + 1 : 0;
+		if (d->small_run >= SMALL_RUN) {
+			d->bulk = false;
+			d->small_run = 0;
+		}
+		return n;
+	}
+	n = recv(from, t->buf, PROXY_BUF, MSG_DONTWAIT);
+	if (n <= 0)
+		return n < 0 ? -errno : 0;
+	if (n == PROXY_BUF)
+		d->bulk = true;
+	sent = send(to, t->buf, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (sent < 0) {
+		if (errno != EAGAIN)
+			return -errno;
+		sent = 0;
+	}
+	if (sent < n) {
+		d->len = (size_t)(n - sent);
+		d->left = mem_alloc(d->len);
+		memcpy(d->left, t->buf + sent, d->len);
+	}
+	return n;
+}
+
+/* Moves what can be moved from side i to the other one. 0 or -errno for "reset both". */
+static int pump(struct tcp_conn *c, int i)
+{
+	struct dir *d = &c->dir[i];
+	int from = c->side[i].fd, to = c->side[!i].fd, rc;
+	uint64_t bytes = 0;
+
+	if (d->ended)
+		return 0;
+	for (int round = 0; round < ROUNDS; round++) {
+		ssize_t n;
+
+		rc = flush(c, d, to);
+		if (rc <= 0)
+			goto out;
+		if (d->eof) {
+			d->ended = true;
+			(void)shutdown(to, SHUT_WR);	/* ENOTCONN: the other side went first */
+			rc = 0;
+			goto out;
+		}
+		n = move(c, d, from, to);
+		if (n < 0) {
+			rc = n == -EAGAIN || n == -EINTR ? 0 : (int)n;
+			goto out;
+		}
+		if (n == 0) {
+			d->eof = true;
+			continue;
+		}
+		bytes += (uint64_t)n;
+		/* A short read has emptied the socket: asking again would only hear so. */
+		if (!d->bulk && n < PROXY_BUF && !d->len)
+			break;
+	}
+	rc = flush(c, d, to);
+	if (rc > 0 && d->eof) {
+		d->ended = true;
+		(void)shutdown(to, SHUT_WR);
+	}
+out:
+	if (bytes)
+		c->port->t->stat->tcp_bytes += bytes;
+	return rc < 0 ? rc : 0;
+}
+
+static void interests(struct tcp_conn *c)
+{
+	for (int i = 0; i < 2; i++) {
+		struct dir *in = &c->dir[i], *out = &c->dir[!i];
+		unsigned ev = 0;
+
+		if (!in->eof && !in->in_pipe && !in->len)
+			ev |= LOOP_READ;
+		if (out->in_pipe || out->len)
+			ev |= LOOP_WRITE;
+		loop_io_set(c->side[i].io, ev);
+	}
+}
+
+static void on_side(void *user, unsigned events)
+{
+	struct side *s = user;
+	struct tcp_conn *c = s->c;
+	int i = s == &c->side[1], rc = 0;
+
+	if (c->connecting) {
+		int err = 0;
+		socklen_t len = sizeof(err);
+
+		if (getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0 || err) {
+			c->port->t->stat->tcp_failed++;
+			conn_free(c, true);
+			return;
+		}
+		c->connecting = false;
+		interests(c);
+		/* The request is often here already. */
+		rc = pump(c, 0);
+	} else {
+		if (events & LOOP_WRITE)
+			rc = pump(c, !i);
+		if (rc == 0 && events & LOOP_READ)
+			rc = pump(c, i);
+	}
+	if (rc < 0) {
+		conn_free(c, true);
+		return;
+	}
+	if (c->dir[0].ended && c->dir[1].ended) {
+		conn_free(c, false);
+		return;
+	}
+	interests(c);
+}
+
+static void sock_setup(int fd)
+{
+	int one = 1, idle = KEEPALIVE_S;
+
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &idle, sizeof(idle));
+}
+
+/* Takes the accepted fd; false when there is no room for the connection. */
+static bool conn_new(struct proxy_port *p, int client)
+{
+	struct proxy_thread *t = p->t;
+	union proxy_addr sa;
+	socklen_t len = proxy_target_addr(&p->to, &sa);
+	int fd = socket(sa.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP), rc;
+	struct linger now = { .l_onoff = 1 };
+	struct tcp_conn *c;
+
+	if (fd >= 0) {
+		sock_setup(fd);
+		rc = connect(fd, &sa.sa, len);
+		if (rc == 0 || errno == EINPROGRESS) {
+			c = mem_zalloc(sizeof(*c));
+			c->port = p;
+			c->connecting = true;
+			for (int i = 0; i < 2; i++) {
+				c->side[i] = (struct side){ .c = c, .fd = i ? fd : client };
+				c->dir[i].pipe = (struct proxy_pipe){ -1, -1 };
+				c->side[i].io = loop_io_new(t->l, c->side[i].fd, i ? LOOP_WRITE : 0, on_side, &c->side[i]);
+			}
+			c->at = &p->conns;
+			c->next = p->conns;
+			if (c->next)
+				c->next->at = &c->next;
+			p->conns = c;
+			t->conns++;
+			t->stat->tcp_opened++;
+			t->stat->tcp_now = t->conns;
+			return true;
+		}
+		rc = errno;
+		(void)close(fd);
+	} else {
+		rc = errno;
+	}
+	t->stat->tcp_failed++;
+	(void)setsockopt(client, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	(void)close(client);
+	/* No address left to connect from, no memory: as with descriptors, it passes. */
+	return !(rc == EMFILE || rc == ENFILE || rc == ENOMEM || rc == ENOBUFS || rc == EADDRNOTAVAIL);
+}
+
+static void on_accept(void *user, unsigned events)
+{
+	struct proxy_port *p = user;
+
+	(void)events;
+	for (int i = 0; i < ACCEPTS; i++) {
+		int fd;
+
+		if (p->t->conns >= p->t->conns_max) {
+			proxy_starved(p->t);
+			return;
+		}
+		fd = accept4(p->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		if (fd < 0) {
+			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+				proxy_starved(p->t);
+			else if (errno != EAGAIN)
+				continue;	/* the connection's own trouble (accept(2)) */
+			return;
+		}
+		if (!conn_new(p, fd)) {
+			proxy_starved(p->t);
+			return;
+		}
+	}
+}
+
+void tcp_port_open(struct proxy_port *p)
+{
+	/* Accepted sockets inherit these. */
+	sock_setup(p->fd);
+	p->io = loop_io_new(p->t->l, p->fd, LOOP_READ, on_accept, p);
+}
+
+void tcp_port_close(struct proxy_port *p)
+{
+	while (p->conns)
+		conn_free(p->conns, true);
+}

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <config.h>
+
+#include <ctype.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "net/net_priv.h"
+
+/*
+ * Theory of operation. The data path has to sit on every way out of the host and has to know the host's own addresses. Both are read once at
+ * start and then followed by news from the kernel; when news were lost, everything is read again and what was not seen is taken out. We
+ * remember what the data path was told, so that it hears of differences only.
+ *
+ * An uplink is an interface of ours that is not loopback, not one of our bridges, not a container's veth, and not a port of something else:
+ * packets of a bond's or bridge's ports come by again at the bond or bridge itself.
+ */
+struct known_link {
+	uint32_t ifindex;
+	bool seen;
+};
+
+struct known_addr {
+	struct in6_addr addr;
+	uint32_t ifindex;
+	bool seen;
+};
+
+struct watch {
+	struct net *n;
+	struct rtnl *news;
+	struct loop_io *io;
+	struct known_link *link;
+	size_t n_links;
+	struct known_addr *addr;
+	size_t n_addrs;
+};
+
+bool net_veth_name(const char *name)
+{
+	if (!str_starts(name, "kv") || strlen(name) != 12)
+		return false;
+	for (const char *s = name + 2; *s; s++)
+		if (!isxdigit((unsigned char)*s))
+			return false;
+	return true;
+}
+
+static bool is_uplink(const struct net *n, const struct rtnl_link *l)
+{
+	struct network *nw;
+	size_t it = 0;
+
+	if (l->flags & IFF_LOOPBACK || l->master || net_veth_name(l->name) || str_starts(l->alias, "kedge:"))
+		return false;
+	while ((nw = map_next(n->networks, &it, NULL)))
+		if (nw->ifindex == l->ifindex)
+			return false;
+	return true;
+}
+
+static void link_set(struct watch *w, const struct rtnl_link *l)
+{
+	struct err e = { 0 };
+
+	for (size_t i = 0; i < w->n_links; i++)
+		if (w->link[i].ifindex == l->ifindex) {
+			w->link[i].seen = true;
+			return;
+		}
+	if (w->n->ops->uplink_set(w->n->dp, l->ifindex, l->type == ARPHRD_ETHER, &e) < 0) {
+		log_warn("net", "the data path does not serve the interface %s: %s", l->name, e.msg);
+		return;
+	}
+	log_debug("net", "uplink %s", l->name);
+	w->link = mem_realloc(w->link, (w->n_links + 1) * sizeof(*w->link));
+	w->link[w->n_links++] = (struct known_link){ .ifindex = l->ifindex, .seen = true };
+}
+
+static void link_del(struct watch *w, uint32_t ifindex)
+{
+	for (size_t i = 0; i < w->n_links; i++)
+		if (w->link[i].ifindex == ifindex) {
+			(void)w->n->ops->uplink_del(w->n->dp, ifindex);
+			w->link[i] = w->link[--w->n_links];
+			return;
+		}
+}
+
+static void on_link(void *user, const struct rtnl_link *l, bool gone)
+{
+	struct watch *w = user;
+
+	if (gone || !is_uplink(w->n, l))
+		link_del(w, l->ifindex);
+	else
+		link_set(w, l);
+}
+
+static void on_addr(void *user, const struct rtnl_addr *a, bool gone)
+{
+	struct watch *w = user;
+	struct err e = { 0 };
+	char t[ADDR_TEXT];
+
+	for (size_t i = 0; i < w->n_addrs; i++) {
+		struct known_addr *k = &w->addr[i];
+
+		if (k->ifindex != a->ifindex || !addr_eq(&k->addr, &a->addr.addr))
+			continue;
+		k->seen = true;
+		if (gone) {
+			(void)w->n->ops->addr_del(w->n->dp, &k->addr, k->ifindex);
+			*k = w->addr[--w->n_addrs];
+		}
+		return;
+	}
+	if (gone)
+		return;
+	if (w->n->ops->addr_set(w->n->dp, &a->addr.addr, a->ifindex, &e) < 0) {
+		log_warn("net", "the data path does not take the host's address %s: %s", addr_text(&a->addr.addr, t), e.msg);
+		return;
+	}
+	w->addr = mem_realloc(w->addr, (w->n_addrs + 1) * sizeof(*w->addr));
+	w->addr[w->n_addrs++] = (struct known_addr){ .addr = a->addr.addr, .ifindex = a->ifindex, .seen = true };
+}
+
+static void see_link(void *user, const struct rtnl_link *l)
+{
+	on_link(user, l, false);
+}
+
+static void see_addr(void *user, const struct rtnl_addr *a)
+{
+	on_addr(user, a, false);
+}
+
+static int look(struct watch *w, struct err *e)
+{
+	for (size_t i = 0; i < w->n_links; i++)
+		w->link[i].seen = false;
+	for (size_t i = 0; i < w->n_addrs; i++)
+		w->addr[i].seen = false;
+	if (rtnl_link_each(w->n->rtnl, see_link, w, e) < 0 || rtnl_addr_each(w->n->rtnl, see_addr, w, e) < 0)
+		return -1;
+	for (size_t i = 0; i < w->n_links;)
+		if (w->link[i].seen)
+			i++;
+		else
+			link_del(w, w->link[i].ifindex);
+	for (size_t i = 0; i < w->n_addrs;) {
+		struct known_addr k = w->addr[i];
+
+		if (k.seen) {
+			i++;
+			continue;
+		}
+		(void)w->n->ops->addr_del(w->n->dp, &k.addr, k.ifindex);
+		w->addr[i] = w->addr[--w->n_addrs];
+	}
+	return 0;
+}
+
+static void on_lost(void *user)
+{
+	struct watch *w = user;
+	struct err e = { 0 };
+
+	log_debug("net", "news of links were lost, looking at all of them");
+	if (look(w, &e) < 0)
+		log_warn("net", "cannot look at the host's links: %s", e.msg);
+}
+
+static void on_news(void *user, unsigned events)
+{
+	static const struct rtnl_news_ops ops = { .link = on_link, .addr = on_addr, .lost = on_lost };
+	struct watch *w = user;
+
+	(void)events;
+	rtnl_news_read(w->news, &ops, w);
+}
+
+struct watch *watch_new(struct net *n, struct err *e)
+{
+	struct watch *w = mem_zalloc(sizeof(*w));
+
+	w->n = n;
+	/* Listening first, then looking: nothing falls between. */
+	if (rtnl_news_open(&w->news, e) < 0 || look(w, e) < 0) {
+		watch_free(w);
+		return NULL;
+	}
+	w->io = loop_io_new(n->loop, rtnl_fd(w->news), LOOP_READ, on_news, w);
+	return w;
+}
+
+void watch_free(struct watch *w)
+{
+	if (!w)
+		return;
+	loop_io_free(w->io);
+	rtnl_close(w->news);
+	free(w->link);
+	free(w->addr);
+	free(w);
+}
