@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef KEDGE_ENGINE_ENGINE_H
+#define KEDGE_ENGINE_ENGINE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "image/image.h"
+#include "loop/loop.h"
+#include "loop/work.h"
+#include "net/net.h"
+#include "store/store.h"
+
+/*
+ * Containers. Documents go in and out in the Engine API's shapes (v1.50); api checks the transport, the engine checks the meaning.
+ * Every asynchronous call runs its done exactly once from the loop, never from inside the call. e is NULL on success, borrowed.
+ * ref is an id, an unambiguous id prefix or a name ("No such container: x").
+ */
+struct engine;
+
+struct engine_config {
+	const char *data_root;		/* containers/<id>/{upper,work,bundle,<id>-json.log,hostname,hosts,resolv.conf} */
+	const char *exec_root;		/* containers/<id>/ run directories */
+	const char *runtime_path;	/* kedge-runtime */
+	const char *cgroup_parent;	/* "kedge" */
+	const char *hostname;		/* for /info */
+	const char *version;
+};
+
+/* Loads containers, adopts running ones, cleans what a crash left, calls net_gc. Blocking; at start. */
+struct engine *engine_new(struct loop *l, struct work_pool *p, struct store *st, struct images *im, struct net *n,
+			  const struct engine_config *cfg, struct err *e);
+void engine_free(struct engine *en);	/* containers go on */
+
+typedef void engine_done(void *user, const struct err *e);
+
+/* body: ContainerCreateRequest (borrowed). result: {"Id", "Warnings"} borrowed. */
+void engine_create(struct engine *en, const char *name, const json_t *body, void (*done)(void *user, const json_t *result, const struct err *e), void *user);
+void engine_start(struct engine *en, const char *ref, engine_done *done, void *user);		/* NOT_MODIFIED when running */
+/* timeout in seconds, -1: wait forever, -2: the container's own or 10. signal NULL: the container's own. */
+void engine_stop(struct engine *en, const char *ref, const char *signal, int timeout, engine_done *done, void *user);
+void engine_restart(struct engine *en, const char *ref, const char *signal, int timeout, engine_done *done, void *user);
+void engine_kill(struct engine *en, const char *ref, const char *signal, engine_done *done, void *user);
+void engine_remove(struct engine *en, const char *ref, bool force, bool volumes, engine_done *done, void *user);
+void engine_rename(struct engine *en, const char *ref, const char *name, engine_done *done, void *user);
+
+/* condition: "not-running", "next-exit", "removed". Returns NULL with e for a bad ref/condition. cancel: no callback any more. */
+struct engine_wait;
+struct engine_wait *engine_wait(struct engine *en, const char *ref, const char *condition, void (*done)(void *user, int status, const char *error), void *user, struct err *e);
+void engine_wait_cancel(struct engine_wait *w);
+
+/* New references. */
+json_t *engine_list(struct engine *en, bool all, int limit, bool size, const json_t *filters, struct err *e);	/* ContainerSummary[] */
+json_t *engine_inspect(struct engine *en, const char *ref, bool size, struct err *e);
+json_t *engine_top(struct engine *en, const char *ref, const char *ps_args, struct err *e);			/* {"Titles", "Processes"} */
+json_t *engine_info(struct engine *en);			/* SystemInfo */
+json_t *engine_version(struct engine *en);		/* SystemVersion */
+/* NetworkInspect with Containers filled in. */
+json_t *engine_network_list(struct engine *en, const json_t *filters, struct err *e);
+json_t *engine_network_inspect(struct engine *en, const char *ref, struct err *e);
+bool engine_container_tty(struct engine *en, const char *ref, bool *tty, struct err *e);	/* false: no such container */
+int engine_resize(struct engine *en, const char *ref, unsigned rows, unsigned cols, struct err *e);
+
+/* Logs, with docker's options. data: message payload; stream 1/2. */
+struct engine_logs;
+struct engine_logs_args {
+	bool follow, want_stdout, want_stderr, timestamps, details;
+	int64_t since_ns, until_ns;	/* 0: none */
+	int64_t tail;			/* -1: all */
+};
+struct engine_logs_ops {
+	void (*line)(void *user, int stream, const void *p, size_t n);
+	void (*end)(void *user, const struct err *e);	/* once */
+};
+struct engine_logs *engine_logs(struct engine *en, const char *ref, const struct engine_logs_args *a, const struct engine_logs_ops *ops, void *user, struct err *e);
+void engine_logs_pause(struct engine_logs *lg, bool paused);
+void engine_logs_cancel(struct engine_logs *lg);
+
+/* Attach to a running container, or to one not yet started (output from its first byte on). */
+struct engine_attach;
+struct engine_attach_ops {
+	void (*output)(void *user, int stream, const void *p, size_t n);
+	void (*end)(void *user);
+	void (*writable)(void *user);	/* may be NULL: all stdin bytes handed over are with the container */
+};
+struct engine_attach *engine_attach(struct engine *en, const char *ref, bool in, bool out, bool err_, bool stream, bool logs,
+				    const struct engine_attach_ops *ops, void *user, struct err *e);
+/* Takes all; returns the bytes that still wait for the container: when not 0, stop until writable(). */
+size_t engine_attach_write(struct engine_attach *a, const void *p, size_t n);
+void engine_attach_close_stdin(struct engine_attach *a);
+void engine_attach_pause(struct engine_attach *a, bool paused);
+void engine_attach_cancel(struct engine_attach *a);
+
+/* Events: history first (since/until in ns, 0: none), then live ones until cancelled or until. ev is the API's EventMessage, borrowed. */
+struct engine_events;
+struct engine_events *engine_events(struct engine *en, int64_t since_ns, int64_t until_ns, const json_t *filters,
+				    void (*event)(void *user, const json_t *ev), void (*end)(void *user), void *user, struct err *e);
+void engine_events_cancel(struct engine_events *s);
+/* For news of other modules: type "image", "network", ... */
+void engine_event_post(struct engine *en, const char *type, const char *action, const char *id, json_t *attributes_take);
+
+#endif

@@ -1,0 +1,22 @@
+noinst_LIBRARIES += libengine.a
+libengine_a_SOURCES = \
+	src/engine/attach.c \
+	src/engine/caps.c \
+	src/engine/create.c \
+	src/engine/device.c \
+	src/engine/doc.c \
+	src/engine/engine.c src/engine/engine.h \
+	src/engine/engine_priv.h \
+	src/engine/events.c \
+	src/engine/info.c \
+	src/engine/inspect.c \
+	src/engine/list.c \
+	src/engine/logs.c \
+	src/engine/mounts.c \
+	src/engine/prepare.c src/engine/prepare.h \
+	src/engine/spec.c \
+	src/engine/start.c \
+	src/engine/stop.c \
+	src/engine/top.c \
+	src/engine/user.c \
+	src/engine/wait.c

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef KEDGE_ENGINE_PRIV_H
+#define KEDGE_ENGINE_PRIV_H
+
+/* Shared by the files of src/engine; nobody else includes this. */
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/id.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "engine/engine.h"
+#include "runtime/client/client.h"
+
+/* What a container is doing. The document's State follows it; only RUNNING and STARTING have an rt. */
+enum phase {
+	PHASE_IDLE,		/* created or exited */
+	PHASE_STARTING,
+	PHASE_RUNNING,
+	PHASE_CLEANING,		/* exited, its network and record being put away */
+	PHASE_RESTART_WAIT,	/* the restart policy's pause */
+	PHASE_REMOVING,
+};
+
+/* Somebody waiting for a container to come to rest (stop, kill for removal) or to have started. */
+struct waiter {
+	engine_done *done;
+	void *user;
+	struct loop_timer *timer;	/* stop: when patience ends */
+	struct container *c;
+	struct waiter *next;
+};
+
+struct container {
+	struct engine *en;
+	char id[ID_LEN + 1];
+	json_t *doc;			/* as stored; see doc.c */
+	enum phase phase;
+	struct rt *rt;
+	json_t *net;			/* sandbox record while there is a sandbox */
+	bool net_open;
+	bool created;			/* rt has said so */
+	bool started_ok;		/* the program ran in this round */
+	bool kill_after_start;		/* somebody asked for an end while starting */
+	bool manual_stop;		/* the restart policy keeps quiet */
+	bool remove_after;		/* rm -f */
+	bool restart_after;		/* restart: start again when at rest */
+	struct err start_err;
+	struct rt_exit exit;
+	struct waiter *rest;		/* called when at rest */
+	struct waiter *up;		/* called when started or failed */
+	struct waiter *gone;		/* called when removed */
+	struct engine_attach *attaches;
+	struct loop_timer *restart_timer;
+	int64_t restart_pause_ns;
+	int64_t up_since;		/* clock_now() of the last start */
+};
+
+struct engine {
+	struct loop *l;
+	struct work_pool *pool;
+	struct store *store;
+	struct images *images;
+	struct net *net;
+	struct map *by_id, *by_name;	/* names without the leading slash */
+	char *data_root, *exec_root, *runtime_path, *cgroup_parent, *hostname, *version;
+	struct engine_wait *waits;
+	struct engine_events *subs;
+	struct engine_logs *followers;
+	json_t *history;		/* array of EventMessage, oldest first */
+	bool closing;
+	char kernel[80], os[120], machine[40];
+};
+
+/* engine.c */
+struct container *engine_find(struct engine *en, const char *ref, struct err *e);
+struct container *container_new(struct engine *en, const char *id, json_t *doc_take);
+void container_free(struct container *c);		/* out of all maps */
+const char *container_name(const struct container *c);	/* without the slash */
+char *container_dir(const struct container *c);		/* <data_root>/containers/<id>; the caller frees */
+char *container_run_dir(const struct container *c);
+void container_save(struct container *c, void (*done)(void *user, const struct err *e), void *user);
+
+/* doc.c: the stored document's parts; borrowed */
+json_t *doc_state(const struct container *c);
+json_t *doc_config(const struct container *c);
+json_t *doc_host(const struct container *c);
+void doc_set(json_t *o, const char *key, json_t *value_take);
+void doc_set_time(json_t *o, const char *key, int64_t ns);
+int64_t doc_time(const json_t *o, const char *key);	/* 0: never */
+const char *doc_network(const struct container *c);	/* "default" resolved to "bridge" */
+char *doc_log_path(const struct container *c);		/* the caller frees */
+const char *doc_log_driver(const struct container *c);
+
+/* create.c: pure; body and image config in, stored document out. NULL with e. warnings is appended to. */
+json_t *create_document(const char *id, const char *name, const json_t *body, const char *image_id, const json_t *image_config,
+			json_t *warnings, struct err *e);
+
+/* The path of the runtime named; NULL for the own one. The caller frees. */
+int runtime_path(const char *name, char **ret, struct err *e);
+
+/* spec.c: pure; the OCI configuration. */
+struct spec_in {
+	const char *id;
+	const json_t *config, *host;	/* API shapes */
+	const char *path;		/* argv[0] */
+	const json_t *args;
+	const char *rootfs;		/* where the root file system will be */
+	const char *netns;		/* NULL: a new one, "": the host's */
+	const char *hostname;
+	const char *files;		/* directory with hosts, hostname, resolv.conf; NULL: none */
+	const char *cgroups_path;
+	bool cgroup_v2;
+	unsigned uid, gid;
+	const unsigned *groups;
+	size_t n_groups;
+	const char *home;		/* HOME when the environment has none */
+};
+json_t *spec_make(const struct spec_in *in, struct err *e);
+/* "src:dst[:opts]" or an element of Mounts; checks. Returns an OCI mount object, or NULL with e. */
+json_t *spec_bind(const char *bind, struct err *e);
+json_t *spec_mount(const json_t *mount, struct err *e);
+json_t *spec_tmpfs(const char *target, const char *options, struct err *e);
+int spec_signal(const char *word, struct err *e);	/* "SIGTERM", "TERM", "15" */
+/* caps.c: the capability names a container gets; new reference, NULL with e */
+json_t *spec_caps(const json_t *host, struct err *e);
+/* device.c: a HostConfig.Devices element into OCI devices and rules */
+int spec_device(const json_t *dev, json_t *devices, json_t *rules, struct err *e);
+
+/* user.c: resolves "user[:group]" in the image's layers, by handles. layers bottom first. */
+struct user_ids { unsigned uid, gid; unsigned *groups; size_t n_groups; char *home; };
+int user_resolve(char *const *layers, const char *upper, const char *user, const json_t *group_add, struct user_ids *ret, struct err *e);
+void user_ids_done(struct user_ids *u);
+
+/* start.c */
+void container_start(struct container *c);		/* PHASE_IDLE or PHASE_RESTART_WAIT -> STARTING; result through c->up */
+void container_adopt(struct container *c);		/* at start of the engine */
+/* stop.c */
+void container_at_rest(struct container *c);		/* exited, cleaned and stored: restart policy, removal, waiters */
+void container_cancel_restart(struct container *c);
+void container_remove_now(struct container *c);
+struct waiter *waiter_add(struct waiter **list, struct container *c, engine_done *done, void *user);
+void waiters_call(struct waiter **list, const struct err *e);
+void waiter_later(struct engine *en, engine_done *done, void *user, const struct err *e);	/* from the next turn */
+
+/* wait.c, attach.c, events.c */
+void wait_notify(struct container *c, bool removed, const char *error);
+void attach_created(struct container *c);		/* hooks what waits into the new monitor */
+void attach_gone(struct container *c);
+void logs_notify(struct container *c);			/* at rest or gone: followers look once more and end */
+void event_container(struct container *c, const char *action, json_t *extra_take);
+
+#endif

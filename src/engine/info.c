@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SystemInfo and SystemVersion. */
+#include <stdio.h>
+#include <string.h>
+#include <sys/sysinfo.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "engine/engine_priv.h"
+
+static const char *arch(const struct engine *en)
+{
+	return str_eq(en->machine, "x86_64") ? "amd64" : str_eq(en->machine, "aarch64") ? "arm64" : en->machine;
+}
+
+static bool controller(const char *v1, const char *v2)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/sys/fs/cgroup/%s", v1);
+	return access(path, F_OK) == 0 || access("/sys/fs/cgroup/cgroup.controllers", F_OK) == 0;
+}
+
+json_t *engine_info(struct engine *en)
+{
+	int64_t running = 0, paused = 0, stopped = 0;
+	bool v2 = access("/sys/fs/cgroup/cgroup.controllers", F_OK) == 0;
+	struct sysinfo si = { 0 };
+	struct container *c;
+	json_t *info, *status;
+	char now[40];
+	size_t it = 0;
+
+	while ((c = map_next(en->by_id, &it, NULL))) {
+		if (json_flag(doc_state(c), "Paused", false))
+			paused++;
+		else if (json_flag(doc_state(c), "Running", false))
+			running++;
+		else
+			stopped++;
+	}
+	sysinfo(&si);
+	status = net_info(en->net);
+	info = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:[[s, s]], s:{s:[s], s:[s, s, s], s:n, s:[s, s]}}",
+			 "ID", en->hostname, "Containers", (json_int_t)(running + paused + stopped), "ContainersRunning", (json_int_t)running,
+			 "ContainersPaused", (json_int_t)paused, "ContainersStopped", (json_int_t)stopped, "Images", (json_int_t)images_count(en->images),
+			 "Driver", "overlay2", "DriverStatus", "Backing Filesystem", "overlayfs",
+			 "Plugins", "Volume", "local", "Network", "bridge", "host", "none", "Authorization", "Log", "json-file", "none");
+	doc_set(info, "MemoryLimit", json_boolean(controller("memory", "memory")));
+	doc_set(info, "SwapLimit", json_boolean(access("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes", F_OK) == 0 || v2));
+	doc_set(info, "CpuCfsPeriod", json_boolean(controller("cpu", "cpu")));
+	doc_set(info, "CpuCfsQuota", json_boolean(controller("cpu", "cpu")));
+	doc_set(info, "CPUShares", json_boolean(controller("cpu", "cpu")));
+	doc_set(info, "CPUSet", json_boolean(controller("cpuset", "cpuset")));
+	doc_set(info, "PidsLimit", json_boolean(controller("pids", "pids")));
+	doc_set(info, "OomKillDisable", json_false());
+	doc_set(info, "IPv4Forwarding", json_true());
+	doc_set(info, "Debug", json_false());
+	doc_set(info, "NFd", json_integer(0));
+	doc_set(info, "NGoroutines", json_integer(0));
+	doc_set(info, "SystemTime", json_string(str_time_ns(clock_wall(), now, sizeof(now))));
+	doc_set(info, "LoggingDriver", json_string("json-file"));
+	doc_set(info, "CgroupDriver", json_string("cgroupfs"));
+	doc_set(info, "CgroupVersion", json_string(v2 ? "2" : "1"));
+	doc_set(info, "NEventsListener", json_integer(0));
+	doc_set(info, "KernelVersion", json_string(en->kernel));
+	doc_set(info, "OperatingSystem", json_string(en->os));
+	doc_set(info, "OSVersion", json_string(""));
+	doc_set(info, "OSType", json_string("linux"));
+	doc_set(info, "Architecture", json_string(en->machine));
+	doc_set(info, "NCPU", json_integer(sysconf(_SC_NPROCESSORS_ONLN)));
+	doc_set(info, "MemTotal", json_integer((json_int_t)si.totalram * si.mem_unit));
+	doc_set(info, "IndexServerAddress", json_string(""));
+	doc_set(info, "RegistryConfig", json_pack("{s:[], s:{}, s:[]}", "InsecureRegistryCIDRs", "IndexConfigs", "Mirrors"));
+	doc_set(info, "DockerRootDir", json_string(en->data_root));
+	doc_set(info, "HttpProxy", json_string(""));
+	doc_set(info, "HttpsProxy", json_string(""));
+	doc_set(info, "NoProxy", json_string(""));
+	doc_set(info, "Name", json_string(en->hostname));
+	doc_set(info, "Labels", json_array());
+	doc_set(info, "ExperimentalBuild", json_false());
+	doc_set(info, "ServerVersion", json_string(en->version));
+	doc_set(info, "Runtimes", json_pack("{s:{s:s}}", "kedge", "path", en->runtime_path));
+	doc_set(info, "DefaultRuntime", json_string("kedge"));
+	doc_set(info, "Swarm", json_pack("{s:s, s:s, s:s, s:b, s:s, s:n}", "NodeID", "", "NodeAddr", "", "LocalNodeState", "inactive",
+					 "ControlAvailable", 0, "Error", "", "RemoteManagers"));
+	doc_set(info, "LiveRestoreEnabled", json_true());
+	doc_set(info, "Isolation", json_string(""));
+	doc_set(info, "InitBinary", json_string(""));
+	doc_set(info, "ContainerdCommit", json_pack("{s:s}", "ID", ""));
+	doc_set(info, "RuncCommit", json_pack("{s:s}", "ID", ""));
+	doc_set(info, "InitCommit", json_pack("{s:s}", "ID", ""));
+	doc_set(info, "SecurityOptions", json_pack("[s, s]", "name=seccomp,profile=builtin", "name=cgroupns"));
+	doc_set(info, "Warnings", json_array());
+	json_array_append_new(json_object_get(info, "DriverStatus"), json_pack("[s, s]", "Datapath", json_str(status, "Datapath", "")));
+	json_decref(status);
+	return info;
+}
+
+json_t *engine_version(struct engine *en)
+{
+	return json_pack("{s:{s:s}, s:[{s:s, s:s, s:{s:s, s:s, s:s, s:s, s:s, s:s}}], s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}",
+			 "Platform", "Name", "kedge", "Components", "Name", "Engine", "Version", en->version, "Details",
+			 "ApiVersion", "1.50", "Arch", arch(en), "KernelVersion", en->kernel, "MinAPIVersion", "1.24", "Os", "linux", "GitCommit", "",
+			 "Version", en->version, "ApiVersion", "1.50", "MinAPIVersion", "1.24", "GitCommit", "", "GoVersion", "", "Os", "linux",
+			 "Arch", arch(en), "KernelVersion", en->kernel);
+}

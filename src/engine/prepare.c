@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/prepare.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+
+struct prepare *prepare_new(struct container *c, struct err *e)
+{
+	struct image *im = image_find(c->en->images, json_str(c->doc, "Image", ""), e);
+	const char *hostname = json_str(doc_config(c), "Hostname", ""), *parent = json_str(doc_host(c), "CgroupParent", "");
+	struct prepare *p;
+
+	if (!im)
+		return NULL;
+	p = mem_zalloc(sizeof(*p));
+	p->c = c;
+	memcpy(p->id, c->id, sizeof(p->id));
+	p->dir = container_dir(c);
+	p->run_dir = container_run_dir(c);
+	p->layers = image_layers(c->en->images, im);
+	p->config = json_incref(doc_config(c));
+	p->host = json_incref(doc_host(c));
+	p->args = json_incref(json_object_get(c->doc, "Args"));
+	p->path = json_str(c->doc, "Path", "");
+	p->netns = mem_strdup(json_str(c->net, "NetNS", ""));
+	p->ip = mem_strdup(json_str(c->net, "IPAddress", ""));
+	p->host_net = str_eq(doc_network(c), "host");
+	p->hostname = mem_strdup(*hostname ? hostname : c->en->hostname);
+	if (str_empty(parent))
+		parent = c->en->cgroup_parent;
+	p->cgroup = mem_printf("/%s/%s", *parent == '/' ? parent + 1 : parent, c->id);
+	return p;
+}
+
+void prepare_free(struct prepare *p)
+{
+	if (!p)
+		return;
+	free(p->dir);
+	free(p->run_dir);
+	free(p->netns);
+	free(p->hostname);
+	free(p->ip);
+	free(p->cgroup);
+	strv_free(p->layers);
+	json_decref(p->config);
+	json_decref(p->host);
+	json_decref(p->args);
+	free(p);
+}
+
+char *prepare_bundle(const struct prepare *p)
+{
+	return mem_printf("%s/bundle", p->dir);
+}
+
+static void hosts_text(const struct prepare *p, struct buf *b)
+{
+	json_t *v;
+	size_t i;
+
+	if (p->host_net && file_read_at(AT_FDCWD, "/etc/hosts", 1 << 20, b) == 0) {
+		if (b->len && b->data[b->len - 1] != '\n')
+			buf_addc(b, '\n');
+	} else {
+		buf_adds(b, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\nff00::0\tip6-mcastprefix\n"
+			    "ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n");
+	}
+	json_array_foreach(json_arr(p->host, "ExtraHosts"), i, v) {
+		const char *s = json_string_value(v), *colon = strchr(s, ':');
+		const char *ip = colon ? colon + 1 : "";
+
+		if (colon)
+			buf_printf(b, "%s\t%.*s\n", ip, (int)(colon - s), s);
+	}
+	if (*p->ip && !p->host_net) {
+		const char *domain = json_str(p->config, "Domainname", "");
+
+		if (*domain)
+			buf_printf(b, "%s\t%s.%s %s\n", p->ip, p->hostname, domain, p->hostname);
+		else
+			buf_printf(b, "%s\t%s\n", p->ip, p->hostname);
+	}
+}
+
+static void list_line(const json_t *host, const char *key, const char *word, struct buf *b)
+{
+	json_t *list = json_arr(host, key), *v;
+	size_t i;
+
+	if (!json_array_size(list))
+		return;
+	buf_adds(b, word);
+	json_array_foreach(list, i, v)
+		buf_printf(b, " %s", json_string_value(v));
+	buf_addc(b, '\n');
+}
+
+/* The host's, without name servers on loopback: these are not the container's loopback. What was asked for replaces it. */
+static void resolv_text(const struct prepare *p, struct buf *b)
+{
+	bool own_servers = json_array_size(json_arr(p->host, "Dns")) > 0, own_search = json_array_size(json_arr(p->host, "DnsSearch")) > 0,
+	     own_options = json_array_size(json_arr(p->host, "DnsOptions")) > 0;
+	struct buf host = BUF_INIT;
+	char *save = NULL;
+	json_t *v;
+	size_t i;
+
+	json_array_foreach(json_arr(p->host, "Dns"), i, v)
+		buf_printf(b, "nameserver %s\n", json_string_value(v));
+	if (!own_search || !str_eq(json_at(json_arr(p->host, "DnsSearch"), 0), "."))
+		list_line(p->host, "DnsSearch", "search", b);
+	list_line(p->host, "DnsOptions", "options", b);
+	if (file_read_at(AT_FDCWD, "/etc/resolv.conf", 65536, &host) == 0 && host.data) {
+		for (char *line = strtok_r(host.data, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+			const char *value = line + strcspn(line, " \t");
+
+			value += strspn(value, " \t");
+			if (str_starts(line, "nameserver")) {
+				if (own_servers || (!p->host_net && (str_starts(value, "127.") || str_eq(value, "::1"))))
+					continue;
+			} else if (str_starts(line, "search") || str_starts(line, "domain")) {
+				if (own_search)
+					continue;
+			} else if (str_starts(line, "options")) {
+				if (own_options)
+					continue;
+			} else {
+				continue;
+			}
+			buf_printf(b, "%s\n", line);
+		}
+	}
+	buf_done(&host);
+}
+
+static int put_file(const char *dir, const char *name, const char *text, size_t n, mode_t mode, struct err *e)
+{
+	char *path CLEANUP(mem_freep) = mem_printf("%s/%s", dir, name);
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode), r;
+
+	/* Written anew at each start: no fsync needed. */
+	if (fd < 0)
+		return err_errno(e, errno, "cannot write %s", path);
+	r = file_write_all(fd, text, n);
+	if (r == 0 && fchmod(fd, mode) < 0)
+		r = -errno;
+	close(fd);
+	return r < 0 ? err_errno(e, -r, "cannot write %s", path) : 0;
+}
+
+static int make_dirs(const struct prepare *p, struct err *e)
+{
+	static const char *const subs[] = { "", "/upper", "/work", "/bundle", "/bundle/rootfs", "/files" };
+	int r;
+
+	for (size_t i = 0; i < N(subs); i++) {
+		char *path CLEANUP(mem_freep) = mem_printf("%s%s", p->dir, subs[i]);
+
+		if (mkdir(path, i == 1 ? 0755 : 0711) < 0 && errno != EEXIST)
+			return err_errno(e, errno, "cannot make %s", path);
+	}
+	/* What an earlier run left there (its exit record) must not be taken for this one's. */
+	r = file_rm_rf_at(AT_FDCWD, p->run_dir);
+	if (r < 0)
+		return err_errno(e, -r, "cannot clear %s", p->run_dir);
+	r = file_mkdir_p(p->run_dir, 0711);
+	return r < 0 ? err_errno(e, -r, "cannot make %s", p->run_dir) : 0;
+}
+
+/* docker makes a missing source of -v; --mount wants it to be there. */
+static int make_bind_sources(const struct prepare *p, struct err *e)
+{
+	json_t *v;
+	size_t i;
+	int r;
+
+	json_array_foreach(json_arr(p->host, "Binds"), i, v) {
+		const char *bind = json_string_value(v);
+		char *src CLEANUP(mem_freep) = mem_strndup(bind, strcspn(bind, ":"));
+		struct stat st;
+
+		if (stat(src, &st) == 0)
+			continue;
+		r = file_mkdir_p(src, 0755);
+		if (r < 0)
+			return err_errno(e, -r, "error while creating mount source path '%s'", src);
+	}
+	json_array_foreach(json_arr(p->host, "Mounts"), i, v) {
+		struct stat st;
+
+		if (str_eq(json_str(v, "Type", ""), "bind") && stat(json_str(v, "Source", ""), &st) < 0)
+			return err_set(e, ERR_INVALID, "invalid mount config for type \"bind\": bind source path does not exist: %s", json_str(v, "Source", ""));
+	}
+	return 0;
+}
+
+static int prepare_all(struct prepare *p)
+{
+	char *upper CLEANUP(mem_freep) = mem_printf("%s/upper", p->dir), *bundle CLEANUP(mem_freep) = prepare_bundle(p);
+	char *files CLEANUP(mem_freep) = mem_printf("%s/files", p->dir), *rootfs CLEANUP(mem_freep) = mem_printf("%s/bundle/rootfs", p->dir);
+	struct buf hosts = BUF_INIT, resolv = BUF_INIT, name = BUF_INIT;
+	struct user_ids ids = { 0 };
+	struct spec_in in = { .id = p->id, .config = p->config, .host = p->host, .path = p->path, .args = p->args, .rootfs = rootfs,
+			      .netns = p->netns, .hostname = p->hostname, .files = files, .cgroups_path = p->cgroup };
+	json_t *spec = NULL;
+	char *text = NULL;
+	int ret = -1;
+
+	if (make_dirs(p, &p->e) < 0 || make_bind_sources(p, &p->e) < 0)
+		goto out;
+	if (user_resolve(p->layers, upper, json_str(p->config, "User", ""), json_arr(p->host, "GroupAdd"), &ids, &p->e) < 0)
+		goto out;
+	in.uid = ids.uid;
+	in.gid = ids.gid;
+	in.groups = ids.groups;
+	in.n_groups = ids.n_groups;
+	in.home = ids.home;
+	hosts_text(p, &hosts);
+	resolv_text(p, &resolv);
+	buf_printf(&name, "%s\n", p->hostname);
+	if (put_file(files, "hosts", hosts.data ? hosts.data : "", hosts.len, 0644, &p->e) < 0 ||
+	    put_file(files, "resolv.conf", resolv.data ? resolv.data : "", resolv.len, 0644, &p->e) < 0 ||
+	    put_file(files, "hostname", name.data, name.len, 0644, &p->e) < 0)
+		goto out;
+	spec = spec_make(&in, &p->e);
+	if (!spec)
+		goto out;
+	text = json_text(spec);
+	ret = put_file(bundle, "config.json", text, strlen(text), 0600, &p->e);
+out:
+	free(text);
+	json_decref(spec);
+	user_ids_done(&ids);
+	buf_done(&hosts);
+	buf_done(&resolv);
+	buf_done(&name);
+	return ret;
+}
+
+void prepare_run(struct work *w)
+{
+	struct prepare *p = CONTAINER_OF(w, struct prepare, work);
+
+	if (prepare_all(p) < 0 && p->e.kind == ERR_NONE)
+		err_set(&p->e, ERR_INTERNAL, "the container's files could not be made");
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef KEDGE_ENGINE_PREPARE_H
+#define KEDGE_ENGINE_PREPARE_H
+
+#include "engine/engine_priv.h"
+#include "loop/work.h"
+
+/* Everything a start needs on disk, made by a worker: directories, /etc files, config.json. Owned by start.c. */
+struct prepare {
+	struct work work;
+	struct container *c;		/* for done(); the worker does not look into it */
+	char id[ID_LEN + 1];
+	char *dir, *run_dir, *netns, *hostname, *ip, *cgroup;
+	char **layers;
+	json_t *config, *host, *args;	/* references; their content does not change after creation */
+	const char *path;
+	bool host_net;
+	struct err e;
+};
+
+struct prepare *prepare_new(struct container *c, struct err *e);
+void prepare_run(struct work *w);	/* the worker's part; e.kind says how it went */
+void prepare_free(struct prepare *p);
+char *prepare_bundle(const struct prepare *p);	/* the caller frees */
+
+#endif

@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The OCI runtime configuration (runtime-spec 1.2, config.md) of a container. Pure: no file is touched, all comes in. */
+#include "engine/engine_priv.h"
+
+#include <signal.h>
+#include <string.h>
+#include <strings.h>
+
+#include "runtime/oci/seccomp.h"
+
+static const char default_path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+int spec_signal(const char *word, struct err *e)
+{
+	static const struct { const char *name; int no; } table[] = {
+		{ "HUP", 1 }, { "INT", 2 }, { "QUIT", 3 }, { "ILL", 4 }, { "TRAP", 5 }, { "ABRT", 6 }, { "IOT", 6 }, { "BUS", 7 }, { "FPE", 8 },
+		{ "KILL", 9 }, { "USR1", 10 }, { "SEGV", 11 }, { "USR2", 12 }, { "PIPE", 13 }, { "ALRM", 14 }, { "TERM", 15 }, { "STKFLT", 16 },
+		{ "CHLD", 17 }, { "CLD", 17 }, { "CONT", 18 }, { "STOP", 19 }, { "TSTP", 20 }, { "TTIN", 21 }, { "TTOU", 22 }, { "URG", 23 },
+		{ "XCPU", 24 }, { "XFSZ", 25 }, { "VTALRM", 26 }, { "PROF", 27 }, { "WINCH", 28 }, { "IO", 29 }, { "POLL", 29 }, { "PWR", 30 },
+		{ "SYS", 31 }, { "RTMIN", 34 }, { "RTMAX", 64 },
+	};
+	const char *name = word;
+	uint64_t n;
+
+	if (str_to_u64(word, 1, 64, &n) == 0)
+		return (int)n;
+	if (!strncasecmp(name, "SIG", 3))
+		name += 3;
+	for (size_t i = 0; i < N(table); i++) {
+		if (!strcasecmp(table[i].name, name))
+			return table[i].no;
+	}
+	if (!strncasecmp(name, "RTMIN+", 6) && str_to_u64(name + 6, 0, 15, &n) == 0)
+		return 34 + (int)n;
+	if (!strncasecmp(name, "RTMAX-", 6) && str_to_u64(name + 6, 0, 14, &n) == 0)
+		return 64 - (int)n;
+	return err_set(e, ERR_INVALID, "invalid signal: %s", word);
+}
+
+static void add(json_t *list, json_t *item) { json_array_append_new(list, item); }
+
+static json_t *strings(const char *const *v)
+{
+	json_t *list = json_array();
+
+	for (; *v; v++)
+		add(list, json_string(*v));
+	return list;
+}
+
+static bool env_has(const json_t *env, const char *name)
+{
+	size_t i, n = strlen(name);
+	json_t *v;
+
+	json_array_foreach(env, i, v) {
+		if (!strncmp(json_string_value(v), name, n) && json_string_value(v)[n] == '=')
+			return true;
+	}
+	return false;
+}
+
+static json_t *make_env(const struct spec_in *in)
+{
+	const json_t *own = json_arr(in->config, "Env");
+	char *host CLEANUP(mem_freep) = mem_printf("HOSTNAME=%s", in->hostname ? in->hostname : "");
+	char *home CLEANUP(mem_freep) = mem_printf("HOME=%s", in->home ? in->home : "/");
+	json_t *env = json_array();
+
+	if (!env_has(own, "PATH"))
+		add(env, json_string(default_path));
+	if (!env_has(own, "HOSTNAME"))
+		add(env, json_string(host));
+	if (json_flag(in->config, "Tty", false) && !env_has(own, "TERM"))
+		add(env, json_string("TERM=xterm"));
+	json_array_extend(env, (json_t *)own);
+	if (!env_has(own, "HOME"))
+		add(env, json_string(home));
+	return env;
+}
+
+static int add_rlimits(json_t *process, const json_t *host, struct err *e)
+{
+	static const char *const known[] = { "as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss",
+					     "rtprio", "rttime", "sigpending", "stack" };
+	json_t *list = json_array(), *v;
+	size_t i, k;
+
+	doc_set(process, "rlimits", list);
+	json_array_foreach(json_arr(host, "Ulimits"), i, v) {
+		const char *name = json_str(v, "Name", "");
+		int64_t soft = json_i64(v, "Soft", 0), hard = json_i64(v, "Hard", 0);
+		char type[32] = "RLIMIT_";
+
+		for (k = 0; k < N(known) && strcmp(known[k], name); k++)
+			;
+		if (k == N(known))
+			return err_set(e, ERR_INVALID, "invalid ulimit type: %s", name);
+		if (hard != -1 && (soft > hard || soft == -1))
+			return err_set(e, ERR_INVALID, "ulimit %s: soft limit must be less than or equal to hard limit: %lld > %lld", name, (long long)soft,
+				       (long long)hard);
+		for (k = 0; name[k]; k++)
+			type[7 + k] = (char)(name[k] - 'a' + 'A');
+		/* -1 is "unlimited": RLIM_INFINITY does not fit a signed JSON integer everywhere; the runtime takes -1 as well. */
+		add(list, json_pack("{s:s, s:I, s:I}", "type", type, "soft", (json_int_t)soft, "hard", (json_int_t)hard));
+	}
+	return 0;
+}
+
+static json_t *make_process(const struct spec_in *in, bool *seccomp, struct err *e)
+{
+	bool privileged = json_flag(in->host, "Privileged", false), nnp = false;
+	json_t *p = json_object(), *args = json_array(), *user = json_object(), *caps, *v, *groups;
+	const char *cwd = json_str(in->config, "WorkingDir", "");
+	size_t i;
+
+	*seccomp = !privileged;
+	add(args, json_string(in->path));
+	json_array_extend(args, (json_t *)in->args);
+	doc_set(p, "terminal", json_boolean(json_flag(in->config, "Tty", false)));
+	if (json_array_size(json_arr(in->host, "ConsoleSize")) == 2 && json_flag(in->config, "Tty", false)) {
+		json_t *size = json_arr(in->host, "ConsoleSize");
+
+		doc_set(p, "consoleSize", json_pack("{s:O, s:O}", "height", json_array_get(size, 0), "width", json_array_get(size, 1)));
+	}
+	doc_set(user, "uid", json_integer(in->uid));
+	doc_set(user, "gid", json_integer(in->gid));
+	groups = json_array();
+	for (i = 0; i < in->n_groups; i++)
+		add(groups, json_integer(in->groups[i]));
+	doc_set(user, "additionalGids", groups);
+	doc_set(p, "user", user);
+	doc_set(p, "args", args);
+	doc_set(p, "env", make_env(in));
+	doc_set(p, "cwd", json_string(*cwd ? cwd : "/"));
+	json_array_foreach(json_arr(in->host, "SecurityOpt"), i, v) {
+		const char *o = json_string_value(v);
+		const char *value = strpbrk(o, "=:");
+
+		value = value ? value + 1 : "";
+		if (str_starts(o, "no-new-privileges")) {
+			nnp = !*value || str_eq(value, "true");
+			if (*value && strcmp(value, "true") && strcmp(value, "false"))
+				goto bad;
+		} else if (str_starts(o, "seccomp")) {
+			if (str_eq(value, "unconfined"))
+				*seccomp = false;
+			else if (!str_eq(value, "builtin"))
+				goto bad;
+		} else if (!((str_starts(o, "apparmor") && str_eq(value, "unconfined")) || (str_starts(o, "label") && str_eq(value, "disable")))) {
+			goto bad;
+		}
+		continue;
+bad:
+		err_set(e, ERR_INVALID, "security option \"%s\" is not supported", o);
+		json_decref(p);
+		return NULL;
+	}
+	doc_set(p, "noNewPrivileges", json_boolean(nnp));
+	caps = spec_caps(in->host, e);
+	if (!caps || add_rlimits(p, in->host, e) < 0) {
+		json_decref(caps);
+		json_decref(p);
+		return NULL;
+	}
+	/* The inheritable set stays empty (CVE-2022-24769); a program of another user gets none by itself. */
+	doc_set(p, "capabilities", json_pack("{s:O, s:O, s:O}", "bounding", caps, "effective", caps, "permitted", caps));
+	json_decref(caps);
+	if (json_i64(in->host, "OomScoreAdj", 0))
+		doc_set(p, "oomScoreAdj", json_integer(json_i64(in->host, "OomScoreAdj", 0)));
+	return p;
+}
+
+static json_t *mount_of(const char *dst, const char *type, const char *src, const char *const *options)
+{
+	return json_pack("{s:s, s:s, s:s, s:o}", "destination", dst, "type", type, "source", src, "options", strings(options));
+}
+
+static void put_mount(json_t *list, json_t *m)
+{
+	const char *dst = json_str(m, "destination", "");
+	json_t *v;
+	size_t i;
+
+	/* The user's mount replaces ours at the same place (/dev/shm, /etc/hosts). */
+	json_array_foreach(list, i, v) {
+		if (str_eq(json_str(v, "destination", ""), dst)) {
+			json_array_remove(list, i);
+			break;
+		}
+	}
+	add(list, m);
+}
+
+static int make_mounts(const struct spec_in *in, json_t *list, struct err *e)
+{
+	bool privileged = json_flag(in->host, "Privileged", false), host_ipc = str_eq(json_str(in->host, "IpcMode", ""), "host");
+	char *shm CLEANUP(mem_freep) = mem_printf("size=%lld", (long long)json_i64(in->host, "ShmSize", 64 << 20));
+	static const char *const files[][2] = { { "resolv.conf", "/etc/resolv.conf" }, { "hostname", "/etc/hostname" }, { "hosts", "/etc/hosts" } };
+	const char *key;
+	json_t *v, *m;
+	size_t i;
+
+	add(list, mount_of("/proc", "proc", "proc", (const char *[]){ "nosuid", "noexec", "nodev", NULL }));
+	add(list, mount_of("/dev", "tmpfs", "tmpfs", (const char *[]){ "nosuid", "strictatime", "mode=755", "size=65536k", NULL }));
+	add(list, mount_of("/dev/pts", "devpts", "devpts", (const char *[]){ "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5", NULL }));
+	add(list, mount_of("/sys", "sysfs", "sysfs", (const char *[]){ "nosuid", "noexec", "nodev", privileged ? "rw" : "ro", NULL }));
+	add(list, mount_of("/sys/fs/cgroup", "cgroup", "cgroup", (const char *[]){ privileged ? "rw" : "ro", "nosuid", "noexec", "nodev", NULL }));
+	add(list, mount_of("/dev/mqueue", "mqueue", "mqueue", (const char *[]){ "nosuid", "noexec", "nodev", NULL }));
+	if (host_ipc)
+		add(list, mount_of("/dev/shm", "bind", "/dev/shm", (const char *[]){ "rbind", "rprivate", "rw", NULL }));
+	else if (!str_eq(json_str(in->host, "IpcMode", ""), "none"))
+		add(list, mount_of("/dev/shm", "tmpfs", "shm", (const char *[]){ "nosuid", "noexec", "nodev", "mode=1777", shm, NULL }));
+	for (i = 0; in->files && i < N(files); i++) {
+		char *src CLEANUP(mem_freep) = mem_printf("%s/%s", in->files, files[i][0]);
+
+		add(list, mount_of(files[i][1], "bind", src, (const char *[]){ "rbind", "rprivate", "rw", NULL }));
+	}
+	json_array_foreach(json_arr(in->host, "Binds"), i, v) {
+		m = spec_bind(json_string_value(v), e);
+		if (!m)
+			return -1;
+		put_mount(list, m);
+	}
+	json_array_foreach(json_arr(in->host, "Mounts"), i, v) {
+		m = spec_mount(v, e);
+		if (!m)
+			return -1;
+		put_mount(list, m);
+	}
+	json_object_foreach(json_obj(in->host, "Tmpfs"), key, v) {
+		m = spec_tmpfs(key, json_string_value(v), e);
+		if (!m)
+			return -1;
+		put_mount(list, m);
+	}
+	return 0;
+}
+
+static json_t *make_resources(const struct spec_in *in, json_t *rules)
+{
+	const json_t *h = in->host;
+	json_t *r = json_object(), *mem = json_object(), *cpu = json_object();
+	int64_t memory = json_i64(h, "Memory", 0), swap = json_i64(h, "MemorySwap", 0), nano = json_i64(h, "NanoCpus", 0), pids = json_i64(h, "PidsLimit", 0);
+	int64_t period = json_i64(h, "CpuPeriod", 0), quota = json_i64(h, "CpuQuota", 0);
+
+	doc_set(r, "devices", rules);
+	if (memory)
+		doc_set(mem, "limit", json_integer(memory));
+	if (memory && swap == 0)
+		swap = 2 * memory;	/* docker's default: as much swap as memory */
+	if (swap)
+		doc_set(mem, "swap", json_integer(swap));
+	if (json_i64(h, "MemoryReservation", 0))
+		doc_set(mem, "reservation", json_integer(json_i64(h, "MemoryReservation", 0)));
+	if (nano) {
+		period = 100000;
+		quota = nano / 10000;
+	}
+	if (period)
+		doc_set(cpu, "period", json_integer(period));
+	if (quota)
+		doc_set(cpu, "quota", json_integer(quota));
+	if (json_i64(h, "CpuShares", 0))
+		doc_set(cpu, "shares", json_integer(json_i64(h, "CpuShares", 0)));
+	if (*json_str(h, "CpusetCpus", ""))
+		doc_set(cpu, "cpus", json_string(json_str(h, "CpusetCpus", "")));
+	if (*json_str(h, "CpusetMems", ""))
+		doc_set(cpu, "mems", json_string(json_str(h, "CpusetMems", "")));
+	if (json_object_size(mem))
+		doc_set(r, "memory", mem);
+	else
+		json_decref(mem);
+	if (json_object_size(cpu))
+		doc_set(r, "cpu", cpu);
+	else
+		json_decref(cpu);
+	if (pids > 0)
+		doc_set(r, "pids", json_pack("{s:I}", "limit", (json_int_t)pids));
+	return r;
+}
+
+static void rule(json_t *rules, const char *type, int major, int minor, const char *access)
+{
+	json_t *r = json_pack("{s:b, s:s, s:s}", "allow", 1, "type", type, "access", access);
+
+	if (major >= 0)
+		doc_set(r, "major", json_integer(major));
+	if (minor >= 0)
+		doc_set(r, "minor", json_integer(minor));
+	add(rules, r);
+}
+
+static int make_devices(const struct spec_in *in, json_t *devices, json_t *rules, struct err *e)
+{
+	json_t *v;
+	size_t i;
+
+	if (json_flag(in->host, "Privileged", false)) {
+		add(rules, json_pack("{s:b, s:s}", "allow", 1, "access", "rwm"));
+	} else {
+		add(rules, json_pack("{s:b, s:s}", "allow", 0, "access", "rwm"));
+		rule(rules, "c", -1, -1, "m");		/* nodes may be made, not used */
+		rule(rules, "b", -1, -1, "m");
+		rule(rules, "c", 1, 3, "rwm");		/* null zero full random urandom tty console ptmx pts */
+		rule(rules, "c", 1, 5, "rwm");
+		rule(rules, "c", 1, 7, "rwm");
+		rule(rules, "c", 1, 8, "rwm");
+		rule(rules, "c", 1, 9, "rwm");
+		rule(rules, "c", 5, 0, "rwm");
+		rule(rules, "c", 5, 1, "rwm");
+		rule(rules, "c", 5, 2, "rwm");
+		rule(rules, "c", 136, -1, "rwm");
+	}
+	json_array_foreach(json_arr(in->host, "Devices"), i, v) {
+		if (spec_device(v, devices, rules, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static json_t *make_namespaces(const struct spec_in *in)
+{
+	json_t *list = json_array();
+
+	add(list, json_pack("{s:s}", "type", "mount"));
+	if (!str_eq(json_str(in->host, "UTSMode", ""), "host"))
+		add(list, json_pack("{s:s}", "type", "uts"));
+	if (!str_eq(json_str(in->host, "PidMode", ""), "host"))
+		add(list, json_pack("{s:s}", "type", "pid"));
+	if (!str_eq(json_str(in->host, "IpcMode", ""), "host"))
+		add(list, json_pack("{s:s}", "type", "ipc"));
+	if (!str_eq(json_str(in->host, "CgroupnsMode", ""), "host"))
+		add(list, json_pack("{s:s}", "type", "cgroup"));
+	if (!in->netns)
+		add(list, json_pack("{s:s}", "type", "network"));
+	else if (*in->netns)
+		add(list, json_pack("{s:s, s:s}", "type", "network", "path", in->netns));
+	return list;
+}
+
+static int make_sysctls(const struct spec_in *in, json_t *linux_, struct err *e)
+{
+	static const char *const ipc[] = { "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
+					   "kernel.shmmni", "kernel.shm_rmid_forced" };
+	bool host_net = in->netns && !*in->netns;
+	json_t *out = json_object(), *v;
+	const char *key;
+
+	doc_set(linux_, "sysctl", out);
+	/* As docker does: ping and low ports without privilege, because the namespace is the container's own. */
+	if (!host_net && !json_flag(in->host, "Privileged", false)) {
+		doc_set(out, "net.ipv4.ping_group_range", json_string("0 2147483647"));
+		doc_set(out, "net.ipv4.ip_unprivileged_port_start", json_string("0"));
+	}
+	json_object_foreach(json_obj(in->host, "Sysctls"), key, v) {
+		bool ok = (str_starts(key, "net.") && !host_net) || str_starts(key, "fs.mqueue.");
+
+		for (size_t i = 0; i < N(ipc); i++)
+			ok = ok || str_eq(key, ipc[i]);
+		if (!ok || !json_is_string(v) || strstr(key, ".."))
+			return err_set(e, ERR_INVALID, "sysctl '%s' is not allowed: it does not belong to a namespace of the container", key);
+		doc_set(out, key, json_string(json_string_value(v)));
+	}
+	return 0;
+}
+
+static json_t *paths(const json_t *host, const char *key, const char *const *def)
+{
+	json_t *own = json_arr(host, key);
+
+	return json_flag(host, "Privileged", false) ? json_array() : own ? json_copy(own) : strings(def);
+}
+
+static json_t *make_linux(const struct spec_in *in, bool seccomp, struct err *e)
+{
+	static const char *const masked[] = { "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+					      "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
+					      "/sys/devices/virtual/powercap", NULL };
+	static const char *const readonly[] = { "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger", NULL };
+	json_t *l = json_object(), *devices = json_array(), *rules = json_array(), *v, *caps;
+	const char **words;
+	size_t i;
+
+	doc_set(l, "cgroupsPath", json_string(in->cgroups_path));
+	doc_set(l, "namespaces", make_namespaces(in));
+	doc_set(l, "devices", devices);
+	doc_set(l, "maskedPaths", paths(in->host, "MaskedPaths", masked));
+	doc_set(l, "readonlyPaths", paths(in->host, "ReadonlyPaths", readonly));
+	i = (size_t)(make_devices(in, devices, rules, e) < 0);
+	doc_set(l, "resources", make_resources(in, rules));
+	if (i || make_sysctls(in, l, e) < 0)
+		goto fail;
+	if (seccomp) {
+		caps = spec_caps(in->host, e);
+		if (!caps)
+			goto fail;
+		words = mem_zalloc((json_array_size(caps) + 1) * sizeof(*words));
+		json_array_foreach(caps, i, v)
+			words[i] = json_string_value(v);
+		doc_set(l, "seccomp", oci_seccomp_default(words));
+		free(words);
+		json_decref(caps);
+	}
+	return l;
+fail:
+	json_decref(l);
+	return NULL;
+}
+
+json_t *spec_make(const struct spec_in *in, struct err *e)
+{
+	json_t *spec, *process, *mounts, *linux_;
+	bool seccomp;
+
+	process = make_process(in, &seccomp, e);
+	if (!process)
+		return NULL;
+	mounts = json_array();
+	linux_ = make_mounts(in, mounts, e) < 0 ? NULL : make_linux(in, seccomp, e);
+	if (!linux_) {
+		json_decref(process);
+		json_decref(mounts);
+		return NULL;
+	}
+	spec = json_pack("{s:s, s:o, s:{s:s, s:b}, s:o, s:o}", "ociVersion", "1.0.2", "process", process,	/* nothing younger is used */
+			 "root", "path", in->rootfs, "readonly", json_flag(in->host, "ReadonlyRootfs", false), "mounts", mounts, "linux", linux_);
+	if (in->hostname && !str_eq(json_str(in->host, "UTSMode", ""), "host"))
+		doc_set(spec, "hostname", json_string(in->hostname));
+	if (*json_str(in->config, "Domainname", ""))
+		doc_set(spec, "domainname", json_string(json_str(in->config, "Domainname", "")));
+	return spec;
+}

@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From "start" to "at rest":
+ *
+ *   STARTING  net_sandbox_open -> worker makes files and config.json -> rt_launch (the program waits) -> the document, with the
+ *             sandbox record, is committed -> rt_start
+ *   RUNNING   until exited()
+ *   CLEANING  net_sandbox_close -> the document is committed -> container_at_rest()
+ *
+ * Whatever fails on the way goes to CLEANING too. The commit before rt_start is what makes a killed engine find the
+ * container again; before it, a monitor whose control socket dies undoes everything by itself.
+ */
+#include "engine/prepare.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+
+static void cleaned(void *user);
+
+static void set_state(struct container *c, const char *status, pid_t pid)
+{
+	json_t *s = doc_state(c);
+
+	doc_set(s, "Status", json_string(status));
+	doc_set(s, "Running", json_boolean(str_eq(status, "running") || str_eq(status, "restarting")));
+	doc_set(s, "Restarting", json_boolean(str_eq(status, "restarting")));
+	doc_set(s, "Paused", json_false());
+	doc_set(s, "Pid", json_integer(pid));
+}
+
+/* The sandbox goes, then the document is written, then everybody hears of it. */
+static void clean(struct container *c)
+{
+	c->phase = PHASE_CLEANING;
+	c->created = false;
+	rt_free(TAKE(c->rt));
+	if (c->net_open) {
+		c->net_open = false;
+		net_sandbox_close(c->en->net, c->id, c->net, cleaned, c);
+	} else {
+		cleaned(c);
+	}
+}
+
+static void fail(struct container *c, const struct err *e)
+{
+	c->start_err = *e;
+	if (c->start_err.kind == ERR_NONE)
+		c->start_err.kind = ERR_INTERNAL;
+	clean(c);
+}
+
+static void saved_at_rest(void *user, const struct err *e)
+{
+	struct container *c = user;
+
+	if (e)
+		log_error("engine", "container %.12s: its end is not on disk: %s", c->id, e->msg);
+	(void)FAULT("engine.rest");
+	container_at_rest(c);
+}
+
+static int exit_code_of(const struct err *e)
+{
+	if (strstr(e->msg, "executable file not found") || strstr(e->msg, "no such file or directory"))
+		return 127;
+	return strstr(e->msg, "permission denied") || strstr(e->msg, "is a directory") ? 126 : 128;
+}
+
+static void cleaned(void *user)
+{
+	struct container *c = user;
+	json_t *s = doc_state(c);
+
+	json_decref(c->net);
+	c->net = NULL;
+	if (c->started_ok) {
+		set_state(c, "exited", 0);
+		doc_set(s, "ExitCode", json_integer(c->exit.status));
+		doc_set(s, "OOMKilled", json_boolean(c->exit.oom));
+		doc_set_time(s, "FinishedAt", c->exit.finished_ns ? c->exit.finished_ns : clock_wall());
+		if (c->exit.oom)
+			event_container(c, "oom", NULL);
+		event_container(c, "die", json_pack("{s:o, s:o}", "exitCode", json_sprintf("%d", c->exit.status), "execDuration",
+						    json_sprintf("%lld", (long long)((clock_now() - c->up_since) / 1000000000))));
+	} else {
+		set_state(c, str_starts(json_str(s, "StartedAt", "0001-"), "0001-") ? "created" : "exited", 0);
+		doc_set(s, "ExitCode", json_integer(exit_code_of(&c->start_err)));
+		doc_set(s, "Error", json_string(c->start_err.msg));
+		doc_set_time(s, "FinishedAt", doc_time(s, "StartedAt") ? clock_wall() : 0);
+	}
+	(void)FAULT("engine.exit");
+	container_save(c, saved_at_rest, c);
+}
+
+/* Monitor events */
+
+static void on_exited(void *user, const struct rt_exit *x)
+{
+	struct container *c = user;
+
+	c->exit = *x;
+	if (c->phase == PHASE_STARTING || c->phase == PHASE_RUNNING)
+		clean(c);
+}
+
+static void on_started(void *user, const struct err *e)
+{
+	struct container *c = user;
+	int64_t now = clock_wall();
+
+	if (e) {
+		/* exited() follows and cleans; its waiters get this. */
+		c->start_err = *e;
+		if (exit_code_of(e) != 128) {
+			c->start_err.kind = ERR_INVALID;
+			err_wrap(&c->start_err, "failed to create task for container: OCI runtime start failed: unable to start container process");
+			snprintf(c->start_err.msg + strlen(c->start_err.msg), sizeof(c->start_err.msg) - strlen(c->start_err.msg), ": unknown");
+		}
+		return;
+	}
+	c->started_ok = true;
+	c->phase = PHASE_RUNNING;
+	c->up_since = clock_now();
+	(void)now;
+	(void)FAULT("engine.started");
+	event_container(c, "start", NULL);
+	waiters_call(&c->up, NULL);
+	if (c->kill_after_start && c->rt)
+		(void)rt_kill(c->rt, 9, NULL);
+}
+
+static void saved_before_start(void *user, const struct err *e)
+{
+	struct container *c = user;
+
+	if (c->phase != PHASE_STARTING || !c->rt)
+		return;		/* it died in between: exited() has taken over */
+	if (e) {
+		rt_destroy(TAKE(c->rt));
+		fail(c, e);
+		return;
+	}
+	(void)FAULT("engine.start");
+	rt_start(c->rt);
+}
+
+static void on_created(void *user, pid_t pid, const struct err *e)
+{
+	struct container *c = user;
+	json_t *s = doc_state(c);
+
+	if (e) {
+		struct err copy = *e;
+
+		err_wrap(&copy, "failed to create task for container: OCI runtime create failed");
+		attach_gone(c);
+		fail(c, &copy);
+		return;
+	}
+	if (c->kill_after_start) {
+		err_set(&c->start_err, ERR_CONFLICT, "container %s was stopped while it started", container_name(c));
+		rt_destroy(TAKE(c->rt));
+		clean(c);
+		return;
+	}
+	c->created = true;
+	attach_created(c);
+	set_state(c, "running", pid);
+	doc_set(s, "ExitCode", json_integer(0));
+	doc_set(s, "Error", json_string(""));
+	doc_set(s, "OOMKilled", json_false());
+	doc_set_time(s, "StartedAt", clock_wall());
+	(void)FAULT("engine.created");
+	container_save(c, saved_before_start, c);
+}
+
+static const struct rt_ops rt_callbacks = { .created = on_created, .started = on_started, .exited = on_exited };
+
+static void prepared(struct work *w)
+{
+	struct prepare *p = CONTAINER_OF(w, struct prepare, work);
+	struct container *c = p->c;
+	const json_t *log = json_obj(json_obj(doc_host(c), "LogConfig"), "Config");
+	char *bundle CLEANUP(mem_freep) = prepare_bundle(p), *upper CLEANUP(mem_freep) = mem_printf("%s/upper", p->dir);
+	char *work CLEANUP(mem_freep) = mem_printf("%s/work", p->dir), *path CLEANUP(mem_freep) = doc_log_path(c), *runtime CLEANUP(mem_freep) = NULL;
+	uint64_t size = 0, files = 1;
+	struct err e = { 0 };
+
+	if (p->e.kind != ERR_NONE) {
+		fail(c, &p->e);
+		prepare_free(p);
+		return;
+	}
+	if (runtime_path(json_str(doc_host(c), "Runtime", ""), &runtime, &e) < 0) {
+		fail(c, &e);
+		prepare_free(p);
+		return;
+	}
+	(void)str_to_size(json_str(log, "max-size", ""), &size);
+	(void)str_to_u64(json_str(log, "max-file", ""), 1, 1000, &files);
+	{
+		struct rt_launch a = {
+			.id = c->id, .bundle = bundle, .run_dir = p->run_dir, .lowers = p->layers, .upper = upper, .work = work,
+			.cgroup = p->cgroup, .runtime = runtime, .tty = json_flag(doc_config(c), "Tty", false), .stdin_open = json_flag(doc_config(c), "OpenStdin", false),
+			.stdin_once = json_flag(doc_config(c), "StdinOnce", false),
+			.log = { .driver = doc_log_driver(c), .path = path, .max_size = size, .max_files = (unsigned)files },
+		};
+
+		(void)FAULT("engine.launch");
+		c->rt = rt_launch(c->en->l, c->en->runtime_path, &a, &rt_callbacks, c, &e);
+	}
+	prepare_free(p);
+	if (!c->rt)
+		fail(c, &e);
+}
+
+static void net_opened(void *user, json_t *record, const struct err *e)
+{
+	struct container *c = user;
+	struct prepare *p;
+	struct err e2 = { 0 };
+
+	if (e) {
+		fail(c, e);
+		return;
+	}
+	c->net = json_incref(record);
+	c->net_open = true;
+	if (c->kill_after_start) {
+		err_set(&e2, ERR_CONFLICT, "container %s was stopped while it started", container_name(c));
+		fail(c, &e2);
+		return;
+	}
+	p = prepare_new(c, &e2);
+	if (!p) {
+		fail(c, &e2);
+		return;
+	}
+	p->work.run = prepare_run;
+	p->work.done = prepared;
+	work_start(c->en->pool, &p->work);
+}
+
+static const char *wanted_ip(struct container *c)
+{
+	return json_str(json_obj(c->doc, "Endpoint"), "IPv4Address", NULL);
+}
+
+static void open_net(void *user)
+{
+	struct container *c = user;
+	struct net_port *ports = NULL;
+	struct err e = { 0 };
+	size_t n = 0;
+
+	if (net_ports_from_api(json_object_get(doc_config(c), "ExposedPorts"), json_object_get(doc_host(c), "PortBindings"),
+			       json_flag(doc_host(c), "PublishAllPorts", false), &ports, &n, &e) < 0) {
+		fail(c, &e);
+		return;
+	}
+	{
+		const char *mac = json_str(doc_config(c), "MacAddress", "");
+		struct net_sandbox_spec spec = { .id = c->id, .name = container_name(c), .network = doc_network(c), .ip = wanted_ip(c),
+						 .mac = *mac ? mac : NULL, .ports = ports, .n_ports = n };
+
+		net_sandbox_open(c->en->net, &spec, net_opened, c);
+	}
+	free(ports);
+}
+
+void container_start(struct container *c)
+{
+	container_cancel_restart(c);
+	c->phase = PHASE_STARTING;
+	c->started_ok = c->kill_after_start = c->manual_stop = c->restart_after = false;
+	err_clear(&c->start_err);
+	memset(&c->exit, 0, sizeof(c->exit));
+	doc_set(c->doc, "ManualStop", json_false());
+	loop_defer(c->en->l, open_net, c);
+}
+
+/* After a restart of the engine */
+
+static void close_lost(void *user)
+{
+	struct container *c = user;
+
+	if (c->net_open) {
+		c->net_open = false;
+		net_sandbox_close(c->en->net, c->id, c->net, cleaned, c);
+	} else {
+		cleaned(c);
+	}
+}
+
+void container_adopt(struct container *c)
+{
+	char *run_dir CLEANUP(mem_freep) = container_run_dir(c);
+	bool was_running = json_flag(doc_state(c), "Running", false) && !json_flag(doc_state(c), "Restarting", false);
+	const char *policy = json_str(json_obj(doc_host(c), "RestartPolicy"), "Name", "");
+	struct rt_state st = { 0 };
+	struct err e = { 0 };
+
+	c->manual_stop = json_flag(c->doc, "ManualStop", false);
+	c->net = json_incref(json_obj(c->doc, "Net"));
+	if (was_running)
+		c->rt = rt_adopt(c->en->l, run_dir, &rt_callbacks, c, &st, &e);
+	if (c->rt) {
+		c->phase = PHASE_RUNNING;
+		c->created = c->started_ok = true;
+		c->up_since = clock_now() - (clock_wall() - doc_time(doc_state(c), "StartedAt"));
+		doc_set(doc_state(c), "Pid", json_integer(st.pid));
+		doc_set(doc_state(c), "Paused", json_boolean(st.paused));
+		if (c->net) {
+			c->net_open = true;
+			if (net_sandbox_adopt(c->en->net, c->id, c->net, &e) < 0)
+				log_error("engine", "container %.12s runs, but its network could not be taken over: %s", c->id, e.msg);
+		}
+		log_info("engine", "container %.12s (%s) goes on running, pid %d", c->id, container_name(c), (int)st.pid);
+		return;
+	}
+	if (was_running || c->net) {
+		/* Gone without a record, as after a reboot. Its network goes after the start is through. */
+		log_info("engine", "container %.12s (%s) is gone: %s", c->id, container_name(c), e.msg);
+		c->phase = PHASE_CLEANING;
+		c->started_ok = true;
+		c->exit = (struct rt_exit){ .status = 255, .finished_ns = clock_wall() };
+		c->net_open = c->net != NULL;
+		loop_defer(c->en->l, close_lost, c);
+	} else if ((str_eq(policy, "always") || (str_eq(policy, "unless-stopped") && !c->manual_stop)) && doc_time(doc_state(c), "StartedAt")) {
+		container_start(c);
+	}
+}
