@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <config.h>
+
+#include "api/api.h"
+
+#include <string.h>
+
+#include "api/api_priv.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+
+static const struct api_route *const api_tables[] = {
+	api_routes_system, api_routes_containers, api_routes_streams, api_routes_images, api_routes_networks,
+};
+
+struct api *api_new(struct loop *l, struct engine *en, struct images *im)
+{
+	struct api *a = mem_zalloc(sizeof(*a));
+
+	*a = (struct api){ .loop = l, .engine = en, .images = im };
+	return a;
+}
+
+void api_free(struct api *a)
+{
+	free(a);
+}
+
+static void api_closed(struct http_req *r, void *user)
+{
+	struct api_call *c = user;
+	void (*cancel)(void *) = c->op_cancel;
+
+	c->r = NULL;
+	c->op_cancel = NULL;
+	if (cancel)
+		cancel(c->op);
+	api_call_unref(c);
+}
+
+void api_handle(struct http_req *r, void *user)
+{
+	const char *method = http_req_method(r), *path;
+	struct api_call *c = mem_zalloc(sizeof(*c));
+	bool known_path = false;
+	struct err e = { 0 };
+
+	*c = (struct api_call){ .api = user, .r = r, .refs = 1 };
+	http_req_set_user(r, c);
+	http_req_on_close(r, api_closed, c);
+	http_reply_header(r, "Api-Version", API_VERSION_MAX);
+	http_reply_header(r, "Docker-Experimental", "false");
+	http_reply_header(r, "Ostype", "linux");
+	http_reply_header(r, "Server", "kedge/" PACKAGE_VERSION " (linux)");
+	if (api_version_cut(http_req_path(r), &path, &c->minor, &e) < 0) {
+		api_reply_err(c, &e);
+		return;
+	}
+	log_debug("api", "%s %s", method, path);
+	for (size_t t = 0; t < N(api_tables); t++) {
+		for (const struct api_route *rt = api_tables[t]; rt->method; rt++) {
+			if (!api_route_match(rt->pattern, path, &c->arg))
+				continue;
+			if (str_eq(rt->method, method)) {
+				rt->fn(c);
+				return;
+			}
+			known_path = true;
+			free(TAKE(c->arg));
+		}
+	}
+	if (known_path)
+		http_reply(r, 405, "application/json", "{\"message\":\"method not allowed\"}", 32);
+	else
+		http_reply(r, 404, "application/json", "{\"message\":\"page not found\"}", 28);
+}

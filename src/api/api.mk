@@ -1,0 +1,10 @@
+noinst_LIBRARIES += libapi.a
+libapi_a_SOURCES = \
+	src/api/api.c src/api/api.h src/api/api_priv.h \
+	src/api/route.c \
+	src/api/call.c \
+	src/api/system.c \
+	src/api/containers.c \
+	src/api/streams.c \
+	src/api/images.c \
+	src/api/networks.c

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef KEDGE_API_API_PRIV_H
+#define KEDGE_API_API_PRIV_H
+
+#include <jansson.h>
+
+#include "api/api.h"
+
+enum { API_MINOR_MIN = 24, API_MINOR_MAX = 50 };
+#define API_VERSION_MIN "1.24"
+#define API_VERSION_MAX "1.50"
+
+/* Output waiting in a connection before its source is told to pause. */
+enum { API_QUEUE_HIGH = 1 << 20 };
+enum { API_BODY_MAX = 4 << 20 };
+
+struct api {
+	struct loop *loop;
+	struct engine *engine;
+	struct images *images;
+};
+
+/*
+ * One request while something of ours still refers to it. The connection may go (r becomes NULL) while an operation is under
+ * way; the operation's done then finds nobody to answer. Each pending operation holds a reference.
+ */
+struct api_call {
+	struct api *api;
+	struct http_req *r;		/* NULL: over */
+	unsigned refs;
+	int minor;			/* API version 1.<minor> */
+	char *arg;			/* the path's {name}, or NULL */
+	void *op;			/* cancellable operation under way */
+	void (*op_cancel)(void *op);	/* called when the client goes */
+};
+
+typedef void api_fn(struct api_call *c);
+
+struct api_route {
+	const char *method;
+	const char *pattern;		/* segments; "*" is one segment, "**" one or more: the argument */
+	api_fn *fn;
+};
+
+/* One table a resource, ended by an empty entry. */
+extern const struct api_route api_routes_system[], api_routes_containers[], api_routes_streams[], api_routes_images[], api_routes_networks[];
+
+/* Pure. True when path (below the version) fits the pattern; *arg gets the argument or NULL, the caller frees. */
+bool api_route_match(const char *pattern, const char *path, char **arg);
+/* Pure. Cuts "/v1.NN" off. *minor is API_MINOR_MAX without one; e for a version outside ours. */
+int api_version_cut(const char *path, const char **rest, int *minor, struct err *e);
+
+struct api_call *api_call_ref(struct api_call *c);
+void api_call_unref(struct api_call *c);
+/* Replies; nothing happens when the client has gone. */
+void api_reply_json(struct api_call *c, int status, json_t *doc_take);
+void api_reply_empty(struct api_call *c, int status);
+void api_reply_err(struct api_call *c, const struct err *e);
+/* For engine calls: user is a referenced api_call; 204 or the error; drops the reference. */
+void api_done_empty(void *user, const struct err *e);
+/* The body as a JSON object. may_be_empty: an empty body gives NULL. fn is not called when the body is bad: that is answered. body is borrowed. */
+void api_read_json(struct api_call *c, bool may_be_empty, void (*fn)(struct api_call *c, json_t *body));
+/* ?filters= as a normalised object {"key": ["value", ...]}; NULL in *ret without one. */
+int api_filters(struct api_call *c, json_t **ret, struct err *e);
+/* An integer query value; def when absent or empty. */
+int api_query_int(struct api_call *c, const char *key, int64_t min, int64_t max, int64_t def, int64_t *ret, struct err *e);
+/* ?since= / ?until=; 0 when absent or "0". */
+int api_query_time(struct api_call *c, const char *key, int64_t *ret, struct err *e);
+/* The stream types of API 1.42 on, and the one before. */
+const char *api_stream_type(const struct api_call *c, bool tty);
+/* The frame head of a multiplexed stream: stream number, three zeros, length big-endian. */
+void api_frame_head(unsigned char head[8], int stream, size_t n);
+
+#endif

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* /containers: life cycle and looks */
+#include <string.h>
+
+#include "api/api_priv.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/str.h"
+
+static void api_list(struct api_call *c)
+{
+	json_t *filters = NULL, *list = NULL;
+	struct err e = { 0 };
+	int64_t limit;
+
+	if (api_filters(c, &filters, &e) == 0 && api_query_int(c, "limit", -1, 1 << 30, 0, &limit, &e) == 0)
+		list = engine_list(c->api->engine, http_req_query_flag(c->r, "all", false), (int)limit,
+				   http_req_query_flag(c->r, "size", false), filters, &e);
+	json_decref(filters);
+	if (list)
+		api_reply_json(c, 200, list);
+	else
+		api_reply_err(c, &e);
+}
+
+static void api_inspect(struct api_call *c)
+{
+	struct err e = { 0 };
+	json_t *doc = engine_inspect(c->api->engine, c->arg, http_req_query_flag(c->r, "size", false), &e);
+
+	if (doc)
+		api_reply_json(c, 200, doc);
+	else
+		api_reply_err(c, &e);
+}
+
+static void api_top(struct api_call *c)
+{
+	struct err e = { 0 };
+	json_t *doc = engine_top(c->api->engine, c->arg, http_req_query(c->r, "ps_args"), &e);
+
+	if (doc)
+		api_reply_json(c, 200, doc);
+	else
+		api_reply_err(c, &e);
+}
+
+static void api_created(void *user, const json_t *result, const struct err *e)
+{
+	struct api_call *c = user;
+
+	if (e)
+		api_reply_err(c, e);
+	else
+		api_reply_json(c, 201, json_incref((json_t *)result));
+	api_call_unref(c);
+}
+
+static void api_create_body(struct api_call *c, json_t *body)
+{
+	engine_create(c->api->engine, http_req_query(c->r, "name"), body, api_created, api_call_ref(c));
+}
+
+static void api_create(struct api_call *c)
+{
+	api_read_json(c, false, api_create_body);
+}
+
+static void api_start(struct api_call *c)
+{
+	engine_start(c->api->engine, c->arg, api_done_empty, api_call_ref(c));
+}
+
+/* ?t= in seconds; absent: -2, the container's own. */
+static int api_stop_args(struct api_call *c, int *timeout, const char **signal)
+{
+	struct err e = { 0 };
+	int64_t t;
+
+	if (api_query_int(c, "t", -1, 1 << 30, -2, &t, &e) < 0) {
+		api_reply_err(c, &e);
+		return -1;
+	}
+	*timeout = (int)t;
+	*signal = http_req_query(c->r, "signal");
+	if (str_empty(*signal))
+		*signal = NULL;
+	return 0;
+}
+
+static void api_stop(struct api_call *c)
+{
+	const char *signal;
+	int timeout;
+
+	if (api_stop_args(c, &timeout, &signal) == 0)
+		engine_stop(c->api->engine, c->arg, signal, timeout, api_done_empty, api_call_ref(c));
+}
+
+static void api_restart(struct api_call *c)
+{
+	const char *signal;
+	int timeout;
+
+	if (api_stop_args(c, &timeout, &signal) == 0)
+		engine_restart(c->api->engine, c->arg, signal, timeout, api_done_empty, api_call_ref(c));
+}
+
+static void api_kill(struct api_call *c)
+{
+	const char *signal = http_req_query(c->r, "signal");
+
+	engine_kill(c->api->engine, c->arg, str_empty(signal) ? NULL : signal, api_done_empty, api_call_ref(c));
+}
+
+static void api_rename(struct api_call *c)
+{
+	const char *name = http_req_query(c->r, "name");
+	struct err e = { 0 };
+
+	if (str_empty(name)) {
+		err_set(&e, ERR_INVALID, "Neither old nor new names may be empty");
+		api_reply_err(c, &e);
+		return;
+	}
+	engine_rename(c->api->engine, c->arg, name, api_done_empty, api_call_ref(c));
+}
+
+static void api_remove(struct api_call *c)
+{
+	struct err e = { 0 };
+
+	if (http_req_query_flag(c->r, "link", false)) {
+		err_set(&e, ERR_INVALID, "link: removing a link between containers is not supported, put both on a network instead");
+		api_reply_err(c, &e);
+		return;
+	}
+	engine_remove(c->api->engine, c->arg, http_req_query_flag(c->r, "force", false), http_req_query_flag(c->r, "v", false), api_done_empty,
+		      api_call_ref(c));
+}
+
+static void api_resize(struct api_call *c)
+{
+	struct err e = { 0 };
+	int64_t h, w;
+
+	if (api_query_int(c, "h", 0, 65535, 0, &h, &e) < 0 || api_query_int(c, "w", 0, 65535, 0, &w, &e) < 0 ||
+	    engine_resize(c->api->engine, c->arg, (unsigned)h, (unsigned)w, &e) < 0)
+		api_reply_err(c, &e);
+	else
+		api_reply_empty(c, 200);
+}
+
+static void api_waited(void *user, int status, const char *error)
+{
+	struct api_call *c = user;
+	json_t *doc;
+	char *text;
+
+	c->op_cancel = NULL;
+	if (!c->r)
+		return;
+	doc = json_pack("{s:i}", "StatusCode", status);
+	if (error)
+		json_object_set_new(doc, "Error", json_pack("{s:s}", "Message", error));
+	text = json_text(doc);
+	json_decref(doc);
+	(void)http_reply_write(c->r, text, strlen(text));
+	free(text);
+	http_reply_end(c->r);
+}
+
+static void api_wait_cancel(void *op)
+{
+	engine_wait_cancel(op);
+}
+
+/* The head of the reply goes out at once: clients take it as the sign that the wait is in place, and start the container then. */
+static void api_wait(struct api_call *c)
+{
+	const char *condition = http_req_query(c->r, "condition");
+	struct err e = { 0 };
+
+	c->op = engine_wait(c->api->engine, c->arg, str_empty(condition) ? "not-running" : condition, api_waited, c, &e);
+	if (!c->op) {
+		api_reply_err(c, &e);
+		return;
+	}
+	c->op_cancel = api_wait_cancel;
+	http_reply_start(c->r, 200, "application/json");
+}
+
+const struct api_route api_routes_containers[] = {
+	{ "GET", "/containers/json", api_list },
+	{ "POST", "/containers/create", api_create },
+	{ "GET", "/containers/*/json", api_inspect },
+	{ "GET", "/containers/*/top", api_top },
+	{ "POST", "/containers/*/start", api_start },
+	{ "POST", "/containers/*/stop", api_stop },
+	{ "POST", "/containers/*/restart", api_restart },
+	{ "POST", "/containers/*/kill", api_kill },
+	{ "POST", "/containers/*/rename", api_rename },
+	{ "POST", "/containers/*/resize", api_resize },
+	{ "POST", "/containers/*/wait", api_wait },
+	{ "DELETE", "/containers/*", api_remove },
+	{ 0 },
+};

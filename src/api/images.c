@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* /images */
+#include <string.h>
+
+#include "api/api_priv.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/str.h"
+
+static void api_image_list(struct api_call *c)
+{
+	json_t *filters = NULL, *list = NULL;
+	struct err e = { 0 };
+
+	if (api_filters(c, &filters, &e) == 0)
+		list = image_list(c->api->images, http_req_query_flag(c->r, "all", false), filters, &e);
+	json_decref(filters);
+	if (list)
+		api_reply_json(c, 200, list);
+	else
+		api_reply_err(c, &e);
+}
+
+static void api_image_inspect(struct api_call *c)
+{
+	struct err e = { 0 };
+	struct image *i = image_find(c->api->images, c->arg, &e);
+
+	if (i)
+		api_reply_json(c, 200, image_inspect(c->api->images, i));
+	else
+		api_reply_err(c, &e);
+}
+
+static void api_image_history(struct api_call *c)
+{
+	struct err e = { 0 };
+	struct image *i = image_find(c->api->images, c->arg, &e);
+
+	if (i)
+		api_reply_json(c, 200, image_history(c->api->images, i));
+	else
+		api_reply_err(c, &e);
+}
+
+static void api_image_tagged(void *user, const struct err *e)
+{
+	struct api_call *c = user;
+
+	if (e)
+		api_reply_err(c, e);
+	else
+		api_reply_empty(c, 201);
+	api_call_unref(c);
+}
+
+static char *api_image_target(struct api_call *c)
+{
+	const char *repo = http_req_query(c->r, "repo"), *tag = http_req_query(c->r, "tag");
+
+	if (str_empty(repo))
+		return NULL;
+	return str_empty(tag) ? mem_strdup(repo) : mem_printf("%s:%s", repo, tag);
+}
+
+static void api_image_tag(struct api_call *c)
+{
+	CLEANUP(mem_freep) char *target = api_image_target(c);
+	struct err e = { 0 };
+
+	if (!target) {
+		err_set(&e, ERR_INVALID, "repo: a name for the image is missing");
+		api_reply_err(c, &e);
+		return;
+	}
+	image_tag(c->api->images, c->arg, target, api_image_tagged, api_call_ref(c));
+}
+
+static void api_image_removed(void *user, const json_t *result, const struct err *e)
+{
+	struct api_call *c = user;
+
+	if (e)
+		api_reply_err(c, e);
+	else
+		api_reply_json(c, 200, json_incref((json_t *)result));
+	api_call_unref(c);
+}
+
+static void api_image_remove(struct api_call *c)
+{
+	image_remove(c->api->images, c->arg, http_req_query_flag(c->r, "force", false), http_req_query_flag(c->r, "noprune", false),
+		     api_image_removed, api_call_ref(c));
+}
+
+/* An archive on its way from the request's body into the image module. */
+struct api_load {
+	struct api_call *call;
+	struct image_load *load;
+};
+
+static void api_load_message(void *user, const json_t *msg)
+{
+	struct api_load *ld = user;
+	struct http_req *r = ld->call->r;
+	char *text;
+
+	if (!r)
+		return;
+	if (!http_reply_started(r))
+		http_reply_start(r, 200, "application/json");
+	text = json_text(msg);
+	(void)http_reply_write(r, text, strlen(text));
+	(void)http_reply_write(r, "\r\n", 2);
+	free(text);
+}
+
+static void api_load_resume(void *user)
+{
+	struct api_load *ld = user;
+
+	if (ld->call->r)
+		http_req_read_pause(ld->call->r, false);
+}
+
+static void api_load_end(void *user, const struct err *e)
+{
+	struct api_load *ld = user;
+	struct api_call *c = ld->call;
+	json_t *msg;
+
+	c->op_cancel = NULL;
+	if (!c->r) {
+		free(ld);
+		return;
+	}
+	if (e && !http_reply_started(c->r)) {
+		api_reply_err(c, e);
+	} else {
+		if (e) {
+			/* Too late for a status: docker's way to say it inside the stream. */
+			msg = json_pack("{s:{s:s},s:s}", "errorDetail", "message", e->msg, "error", e->msg);
+			if (msg)
+				api_load_message(ld, msg);
+			json_decref(msg);
+		}
+		if (!http_reply_started(c->r))
+			http_reply_start(c->r, 200, "application/json");
+		http_reply_end(c->r);
+	}
+	free(ld);
+}
+
+static void api_load_cancel(void *op)
+{
+	struct api_load *ld = op;
+
+	image_load_abort(ld->load);
+	free(ld);
+}
+
+static void api_load_data(struct http_req *r, const void *p, size_t n, void *user)
+{
+	struct api_call *c = http_req_user(r);
+	struct api_load *ld = c->op;
+
+	/* Ended early, by a bad archive: the rest is read and dropped. */
+	if (!c->op_cancel)
+		return;
+	if (!image_load_feed(ld->load, p, n))
+		http_req_read_pause(r, true);
+}
+
+static void api_load_body_end(struct http_req *r, bool ok, void *user)
+{
+	struct api_call *c = http_req_user(r);
+	struct api_load *ld = c->op;
+
+	/* Not ok: the close that follows aborts. */
+	if (c->op_cancel && ok)
+		image_load_finish(ld->load);
+}
+
+static const struct image_load_ops api_load_ops = { api_load_message, api_load_resume, api_load_end };
+
+static void api_load_run(struct api_call *c, struct api_load *ld)
+{
+	c->op = ld;
+	c->op_cancel = api_load_cancel;
+	http_req_read_stream(c->r, api_load_data, api_load_body_end, NULL);
+}
+
+static void api_image_load(struct api_call *c)
+{
+	struct api_load *ld = mem_zalloc(sizeof(*ld));
+
+	ld->call = c;
+	ld->load = image_load_start(c->api->images, http_req_query_flag(c->r, "quiet", false), &api_load_ops, ld);
+	api_load_run(c, ld);
+}
+
+static void api_image_create(struct api_call *c)
+{
+	const char *from = http_req_query(c->r, "fromImage"), *src = http_req_query(c->r, "fromSrc"), *change;
+	CLEANUP(mem_freep) char *target = NULL;
+	CLEANUP(strv_freep) char **changes = NULL;
+	struct api_load *ld;
+	struct err e = { 0 };
+
+	if (!str_empty(from)) {
+		err_set(&e, ERR_NOT_IMPLEMENTED, "cannot pull '%s': this engine does not speak to registries, bring the image with load or import", from);
+		api_reply_err(c, &e);
+		return;
+	}
+	if (!str_eq(src, "-")) {
+		err_set(&e, ERR_INVALID, "fromSrc '%s': only '-', the request's body, can be imported", src ? src : "");
+		api_reply_err(c, &e);
+		return;
+	}
+	for (size_t i = 0; (change = http_req_query_n(c->r, "changes", i)); i++)
+		changes = strv_add(changes, change);
+	target = api_image_target(c);
+	ld = mem_zalloc(sizeof(*ld));
+	ld->call = c;
+	ld->load = image_import_start(c->api->images, target, http_req_query(c->r, "message"), changes, &api_load_ops, ld, &e);
+	if (!ld->load) {
+		free(ld);
+		api_reply_err(c, &e);
+		return;
+	}
+	api_load_run(c, ld);
+}
+
+const struct api_route api_routes_images[] = {
+	{ "GET", "/images/json", api_image_list },
+	{ "POST", "/images/load", api_image_load },
+	{ "POST", "/images/create", api_image_create },
+	{ "GET", "/images/**/json", api_image_inspect },
+	{ "GET", "/images/**/history", api_image_history },
+	{ "POST", "/images/**/tag", api_image_tag },
+	{ "DELETE", "/images/**", api_image_remove },
+	{ 0 },
+};
