@@ -1,0 +1,15 @@
+sbin_PROGRAMS += kedged
+kedged_SOURCES = \
+	src/daemon/main.c \
+	src/daemon/options.c src/daemon/options.h \
+	src/daemon/wire.c src/daemon/wire.h
+kedged_LDADD = libapi.a libengine.a libruntime_client.a libruntime_oci.a libimage.a libnet.a libstore.a libhttp.a libloop.a libbase.a \
+	$(ARCHIVE_LIBS) $(BPF_LIBS) $(MNL_LIBS) $(SQLITE_LIBS) $(OPENSSL_LIBS) $(EVENT_LIBS) $(HTTP_PARSER_LIBS) \
+	$(SECCOMP_LIBS) $(CAP_LIBS) $(JANSSON_LIBS)
+
+systemdsystemunit_DATA = src/daemon/kedge.service src/daemon/kedge.socket
+EXTRA_DIST += src/daemon/kedge.service.in src/daemon/kedge.socket
+CLEANFILES += src/daemon/kedge.service
+src/daemon/kedge.service: $(srcdir)/src/daemon/kedge.service.in Makefile
+	@$(MKDIR_P) src/daemon
+	$(AM_V_GEN)sed 's|@sbindir[@]|$(sbindir)|g' $(srcdir)/src/daemon/kedge.service.in >$@

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Configuration. One table names every option with its flag and its daemon.json key, as dockerd spells them where it has one. A
+ * value given both by flag and in the file is an error, as it is for dockerd: nobody could say which was meant. Lists add up
+ * within one place only.
+ */
+#include <config.h>
+
+#include "daemon/options.h"
+
+#include <fcntl.h>
+#include <getopt.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/str.h"
+
+enum option_type { OPTION_STRING, OPTION_LIST, OPTION_BOOL, OPTION_TLS };
+
+struct option_def {
+	const char *flag, *key;		/* key NULL: flag only */
+	char letter;
+	enum option_type type;
+	size_t off;
+	const char *help;
+};
+
+#define OFF(field) offsetof(struct config, field)
+static const struct option_def option_defs[] = {
+	{ "host", "hosts", 'H', OPTION_LIST, OFF(hosts), "Socket to listen on (unix://, tcp://, fd://); repeatable" },
+	{ "config-file", NULL, 0, OPTION_STRING, OFF(config_file), "Configuration file (default /etc/kedge/daemon.json)" },
+	{ "data-root", "data-root", 0, OPTION_STRING, OFF(data_root), "Durable state (default /var/lib/kedge)" },
+	{ "exec-root", "exec-root", 0, OPTION_STRING, OFF(exec_root), "Run-time state (default /run/kedge)" },
+	{ "pidfile", "pidfile", 'p', OPTION_STRING, OFF(pidfile), "File for the daemon's pid (default EXEC-ROOT/kedged.pid)" },
+	{ "group", "group", 'G', OPTION_STRING, OFF(group), "Group that may use the Unix sockets" },
+	{ "log-level", "log-level", 'l', OPTION_STRING, OFF(log_level), "debug, info, warn or error (default info)" },
+	{ "instance", "instance", 0, OPTION_STRING, OFF(instance), "Name that sets this engine apart from others on the machine (default 'default')" },
+	{ "bridge", "bridge", 'b', OPTION_STRING, OFF(bridge), "Name of the default network's bridge (default kedge0)" },
+	{ "bip", "bip", 0, OPTION_STRING, OFF(bip), "Address of that bridge with its prefix, e.g. 172.17.0.1/16" },
+	{ "datapath", "datapath", 0, OPTION_STRING, OFF(datapath), "auto, ebpf or proxy (default auto)" },
+	{ "ip-forward", "ip-forward", 0, OPTION_BOOL, OFF(ip_forward), "Turn IP forwarding on where a path needs it (default true)" },
+	{ "cgroup-parent", "cgroup-parent", 0, OPTION_STRING, OFF(cgroup_parent), "Parent cgroup of the containers (default kedge)" },
+	{ "runtime-path", "runtime-path", 0, OPTION_STRING, OFF(runtime_path), "The kedge-runtime program (default: beside kedged)" },
+	{ "tls", "tls", 0, OPTION_TLS, OFF(tls), "Use mutual TLS on tcp://; --tls=false allows plain TCP" },
+	{ "tlsverify", "tlsverify", 0, OPTION_TLS, OFF(tls), "The same: clients are always verified" },
+	{ "tlscacert", "tlscacert", 0, OPTION_STRING, OFF(tlscacert), "CA that signs the clients' certificates" },
+	{ "tlscert", "tlscert", 0, OPTION_STRING, OFF(tlscert), "The server's certificate" },
+	{ "tlskey", "tlskey", 0, OPTION_STRING, OFF(tlskey), "The server's key" },
+};
+
+static void config_usage(FILE *out)
+{
+	fputs("Usage: kedged [OPTIONS]\n\nThe kedge container engine.\n\nOptions:\n", out);
+	for (size_t i = 0; i < N(option_defs); i++) {
+		const struct option_def *d = &option_defs[i];
+
+		fprintf(out, "  %c%c%c --%-16s %s\n", d->letter ? '-' : ' ', d->letter ? d->letter : ' ', d->letter ? ',' : ' ', d->flag, d->help);
+	}
+	fputs("  -D, --debug            The same as --log-level debug\n"
+	      "  -v, --version          Print the version and quit\n"
+	      "      --help             Print this and quit\n", out);
+}
+
+static void config_put(struct config *c, const struct option_def *d, const char *text, bool flag)
+{
+	char *at = (char *)c + d->off;
+
+	switch (d->type) {
+	case OPTION_STRING:
+		free(*(char **)at);
+		*(char **)at = mem_strdup(text);
+		break;
+	case OPTION_LIST:
+		*(char ***)at = strv_add(*(char ***)at, text);
+		break;
+	case OPTION_TLS:
+		c->tls_off = !flag;
+		*(bool *)at = flag;
+		break;
+	case OPTION_BOOL:
+		*(bool *)at = flag;
+		break;
+	}
+}
+
+static int config_parse_bool(const char *name, const char *text, bool *ret, struct err *e)
+{
+	if (!text || str_eq(text, "true") || str_eq(text, "1"))
+		*ret = true;
+	else if (str_eq(text, "false") || str_eq(text, "0"))
+		*ret = false;
+	else
+		return err_set(e, ERR_INVALID, "--%s: '%s' is neither true nor false", name, text);
+	return 0;
+}
+
+/* Returns what config_load does; given[] says which options the command line set. */
+static int config_flags(struct config *c, int argc, char **argv, bool *given, struct err *e)
+{
+	struct option longs[N(option_defs) + 4] = { 0 };
+	char shorts[2 * N(option_defs) + 8] = ":Dv";
+	size_t n = 0, s = strlen(shorts);
+	int opt;
+
+	for (; n < N(option_defs); n++) {
+		const struct option_def *d = &option_defs[n];
+		bool boolean = d->type == OPTION_BOOL || d->type == OPTION_TLS;
+
+		longs[n] = (struct option){ d->flag, boolean ? optional_argument : required_argument, NULL, 256 + (int)n };
+		if (d->letter) {
+			shorts[s++] = d->letter;
+			shorts[s++] = ':';
+		}
+	}
+	longs[n++] = (struct option){ "debug", no_argument, NULL, 'D' };
+	longs[n++] = (struct option){ "version", no_argument, NULL, 'v' };
+	longs[n++] = (struct option){ "help", no_argument, NULL, 'h' };
+	opterr = 0;
+	while ((opt = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
+		size_t i = 0;
+		bool flag = false;
+
+		if (opt == 'h') {
+			config_usage(stdout);
+			return 1;
+		}
+		if (opt == 'v') {
+			puts("kedged version " PACKAGE_VERSION);
+			return 1;
+		}
+		if (opt == '?')
+			return err_set(e, ERR_INVALID, "unknown flag: %s", argv[optind - 1]);
+		if (opt == ':')
+			return err_set(e, ERR_INVALID, "flag needs an argument: %s", argv[optind - 1]);
+		if (opt == 'D') {
+			free(c->log_level);
+			c->log_level = mem_strdup("debug");
+			continue;
+		}
+		for (i = 0; i < N(option_defs); i++)
+			if (opt == 256 + (int)i || (option_defs[i].letter && opt == option_defs[i].letter))
+				break;
+		if ((option_defs[i].type == OPTION_BOOL || option_defs[i].type == OPTION_TLS) &&
+		    config_parse_bool(option_defs[i].flag, optarg, &flag, e) < 0)
+			return -1;
+		config_put(c, &option_defs[i], optarg, flag);
+		given[i] = true;
+	}
+	if (optind < argc)
+		return err_set(e, ERR_INVALID, "kedged takes no arguments, got '%s'", argv[optind]);
+	return 0;
+}
+
+static int config_file_value(struct config *c, const struct option_def *d, const json_t *value, struct err *e)
+{
+	const json_t *item;
+	size_t i;
+
+	switch (d->type) {
+	case OPTION_STRING:
+		if (!json_is_string(value))
+			return err_set(e, ERR_INVALID, "'%s' is not a string", d->key);
+		config_put(c, d, json_string_value(value), false);
+		return 0;
+	case OPTION_LIST:
+		if (!json_is_array(value))
+			return err_set(e, ERR_INVALID, "'%s' is not a list of strings", d->key);
+		json_array_foreach(value, i, item) {
+			if (!json_is_string(item))
+				return err_set(e, ERR_INVALID, "'%s' is not a list of strings", d->key);
+			config_put(c, d, json_string_value(item), false);
+		}
+		return 0;
+	case OPTION_BOOL:
+	case OPTION_TLS:
+		if (!json_is_boolean(value))
+			return err_set(e, ERR_INVALID, "'%s' is neither true nor false", d->key);
+		config_put(c, d, NULL, json_is_true(value));
+		return 0;
+	}
+	return 0;
+}
+
+static int config_file(struct config *c, const char *path, bool must_exist, const bool *given, struct err *e)
+{
+	json_t *doc, *value;
+	const char *key;
+	size_t i;
+	int rc = 0;
+
+	if (!must_exist && access(path, F_OK) < 0)
+		return 0;
+	doc = json_parse_file_at(AT_FDCWD, path, 1 << 20, e);
+	if (!doc)
+		return -1;
+	if (!json_is_object(doc)) {
+		json_decref(doc);
+		return err_set(e, ERR_INVALID, "%s: the file is not a JSON object", path);
+	}
+	json_object_foreach(doc, key, value) {
+		if (str_eq(key, "debug") && json_is_boolean(value)) {
+			if (json_is_true(value) && !c->log_level)
+				c->log_level = mem_strdup("debug");
+			continue;
+		}
+		for (i = 0; i < N(option_defs); i++)
+			if (str_eq(option_defs[i].key, key))
+				break;
+		if (i == N(option_defs))
+			rc = err_set(e, ERR_INVALID, "unknown key '%s'", key);
+		else if (given[i])
+			rc = err_set(e, ERR_INVALID, "'%s' is given both here and as the flag --%s", key, option_defs[i].flag);
+		else
+			rc = config_file_value(c, &option_defs[i], value, e);
+		if (rc < 0) {
+			(void)err_wrap(e, "%s", path);
+			break;
+		}
+	}
+	json_decref(doc);
+	return rc;
+}
+
+static void config_default(char **field, const char *value)
+{
+	if (!*field)
+		*field = mem_strdup(value);
+}
+
+/* kedge-runtime lies beside kedged, in the build folder as after an installation. */
+static char *config_runtime_path(void)
+{
+	char self[4096];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	char *slash;
+
+	if (n < 0)
+		return mem_strdup("kedge-runtime");
+	self[n] = '\0';
+	slash = strrchr(self, '/');
+	if (slash)
+		slash[1] = '\0';
+	return mem_printf("%skedge-runtime", self);
+}
+
+int config_load(struct config *c, int argc, char **argv, struct err *e)
+{
+	bool given[N(option_defs)] = { 0 };
+	int rc;
+
+	*c = (struct config){ .ip_forward = true };
+	rc = config_flags(c, argc, argv, given, e);
+	if (rc)
+		return rc;
+	if (config_file(c, c->config_file ? c->config_file : "/etc/kedge/daemon.json", c->config_file, given, e) < 0)
+		return -1;
+	config_default(&c->data_root, "/var/lib/kedge");
+	config_default(&c->exec_root, "/run/kedge");
+	config_default(&c->log_level, "info");
+	config_default(&c->instance, "default");
+	config_default(&c->bridge, "kedge0");
+	config_default(&c->datapath, "auto");
+	config_default(&c->cgroup_parent, "kedge");
+	if (!c->pidfile)
+		c->pidfile = mem_printf("%s/kedged.pid", c->exec_root);
+	if (!c->runtime_path)
+		c->runtime_path = config_runtime_path();
+	if (!c->hosts) {
+		CLEANUP(mem_freep) char *host = mem_printf("unix://%s/kedge.sock", c->exec_root);
+
+		c->hosts = strv_add(NULL, host);
+	}
+	for (const char *const *p = (const char *const[]){ c->data_root, c->exec_root, NULL }; *p; p++)
+		if (**p != '/')
+			return err_set(e, ERR_INVALID, "'%s' is not an absolute path", *p);
+	return 0;
+}
+
+void config_done(struct config *c)
+{
+	for (size_t i = 0; i < N(option_defs); i++) {
+		char *at = (char *)c + option_defs[i].off;
+
+		if (option_defs[i].type == OPTION_STRING)
+			free(*(char **)at);
+		else if (option_defs[i].type == OPTION_LIST)
+			strv_free(*(char ***)at);
+	}
+	*c = (struct config){ 0 };
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef KEDGE_DAEMON_OPTIONS_H
+#define KEDGE_DAEMON_OPTIONS_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+
+/* What the daemon runs with: flags over daemon.json over defaults. All strings are owned. */
+struct config {
+	char **hosts;			/* "unix:///path", "tcp://addr:port", "fd://" */
+	char *config_file;
+	char *data_root, *exec_root;
+	char *pidfile;
+	char *group;			/* of Unix sockets */
+	char *log_level;
+	char *instance;			/* names pins and interface aliases */
+	char *bridge, *bip, *datapath;
+	char *cgroup_parent;
+	char *runtime_path;
+	char *tlscacert, *tlscert, *tlskey;
+	bool tls;			/* tls or tlsverify asked for */
+	bool tls_off;			/* "tls": false said in so many words: plain TCP is wanted */
+	bool ip_forward;
+};
+
+/* 0: go on; 1: --help or --version has been printed; -1 with e. */
+int config_load(struct config *c, int argc, char **argv, struct err *e);
+void config_done(struct config *c);
+
+#endif

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <config.h>
+
+#include "daemon/wire.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+#include "api/api.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "engine/engine.h"
+#include "http/server.h"
+#include "image/image.h"
+#include "loop/work.h"
+#include "net/net.h"
+#include "store/store.h"
+
+/* Four: a slow archive and a slow disk operation must not hold up two container starts. */
+enum { WIRE_WORKERS = 4 };
+
+struct wire {
+	int lock_fd;
+	char *image_root;
+	struct work_pool *pool;
+	struct store *store;
+	struct images *images;
+	struct net *net;
+	struct engine *engine;
+	struct api *api;
+	struct http_server *http;
+};
+
+static void wire_image_event(void *user, const char *action, const char *id, const char *name)
+{
+	struct wire *w = user;
+
+	if (w->engine)
+		engine_event_post(w->engine, "image", action, id, json_pack("{s:s}", "name", name ? name : id));
+}
+
+static int wire_listen_tcp(struct wire *w, const struct config *c, const char *where, struct err *e)
+{
+	struct http_tls tls = { c->tlscacert, c->tlscert, c->tlskey };
+	const char *colon = strrchr(where, ':');
+	CLEANUP(mem_freep) char *host = NULL;
+	uint64_t port;
+
+	if (!colon || str_to_u64(colon + 1, 1, 65535, &port) < 0)
+		return err_set(e, ERR_INVALID, "'tcp://%s' has no port from 1 to 65535", where);
+	host = mem_strndup(where, (size_t)(colon - where));
+	if (!c->tls && !c->tls_off)
+		return err_set(e, ERR_INVALID,
+			       "'tcp://%s' would give root to everyone who reaches it: use --tlsverify with --tlscacert, --tlscert and --tlskey, or say --tls=false",
+			       where);
+	if (c->tls && (!tls.ca || !tls.cert || !tls.key))
+		return err_set(e, ERR_INVALID, "TLS on 'tcp://%s' needs --tlscacert, --tlscert and --tlskey", where);
+	if (!c->tls)
+		log_warn("daemon", "listening on tcp://%s without TLS: everyone who reaches it is root here", where);
+	return http_server_listen_tcp(w->http, host, (uint16_t)port, c->tls ? &tls : NULL, e);
+}
+
+/* Sockets handed over by the service manager start at descriptor 3 (sd_listen_fds(3)). */
+static int wire_listen_fds(struct wire *w, struct err *e)
+{
+	const char *n = getenv("LISTEN_FDS"), *pid = getenv("LISTEN_PID");
+	uint64_t count = 0, mine = 0;
+
+	if (!n || str_to_u64(n, 1, 64, &count) < 0 || !pid || str_to_u64(pid, 1, INT32_MAX, &mine) < 0 || mine != (uint64_t)getpid())
+		return err_set(e, ERR_INVALID, "'fd://' was asked for, but no service manager has handed a socket over");
+	for (int fd = 3; fd < 3 + (int)count; fd++)
+		if (http_server_listen_fd(w->http, fd, e) < 0)
+			return -1;
+	return 0;
+}
+
+static int wire_listen(struct wire *w, const struct config *c, struct err *e)
+{
+	gid_t gid = (gid_t)-1;
+
+	if (c->group) {
+		const struct group *g = getgrnam(c->group);
+
+		if (!g)
+			return err_set(e, ERR_INVALID, "there is no group '%s'", c->group);
+		gid = g->gr_gid;
+	}
+	for (char **h = c->hosts; *h; h++) {
+		int rc;
+
+		if (str_starts(*h, "unix:///"))
+			rc = http_server_listen_unix(w->http, *h + strlen("unix://"), 0660, gid, e);
+		else if (str_starts(*h, "tcp://"))
+			rc = wire_listen_tcp(w, c, *h + strlen("tcp://"), e);
+		else if (str_eq(*h, "fd://"))
+			rc = wire_listen_fds(w, e);
+		else
+			rc = err_set(e, ERR_INVALID, "host '%s' is neither unix:///path, tcp://address:port nor fd://", *h);
+		if (rc < 0)
+			return -1;
+		log_info("daemon", "API listens on %s", *h);
+	}
+	return 0;
+}
+
+static int wire_state(struct wire *w, const struct config *c, struct err *e)
+{
+	CLEANUP(mem_freep) char *lock = mem_printf("%s/kedged.lock", c->data_root);
+	int rc = file_mkdir_p(c->data_root, 0711);
+
+	if (rc < 0)
+		return err_errno(e, -rc, "create %s", c->data_root);
+	rc = file_mkdir_p(c->exec_root, 0711);
+	if (rc < 0)
+		return err_errno(e, -rc, "create %s", c->exec_root);
+	w->lock_fd = file_lock(lock);
+	if (w->lock_fd == -EAGAIN)
+		return err_set(e, ERR_CONFLICT, "another kedged works on %s", c->data_root);
+	if (w->lock_fd < 0)
+		return err_errno(e, -w->lock_fd, "lock %s", lock);
+	w->image_root = mem_printf("%s/image", c->data_root);
+	return 0;
+}
+
+int wire_new(struct loop *l, const struct config *c, struct wire **ret, struct err *e)
+{
+	struct net_config nc = { .exec_root = c->exec_root, .instance = c->instance, .bridge = c->bridge, .bip = c->bip, .datapath = c->datapath,
+				 .ip_forward = c->ip_forward };
+	struct engine_config ec = { .data_root = c->data_root, .exec_root = c->exec_root, .runtime_path = c->runtime_path,
+				    .cgroup_parent = c->cgroup_parent, .version = PACKAGE_VERSION };
+	struct wire *w = mem_zalloc(sizeof(*w));
+	struct utsname un;
+
+	w->lock_fd = -1;
+	ec.hostname = uname(&un) == 0 ? un.nodename : "localhost";
+	if (wire_state(w, c, e) < 0)
+		goto fail;
+	w->pool = work_pool_new(l, WIRE_WORKERS);
+	w->store = store_open(l, c->data_root, e);
+	if (!w->store)
+		goto fail;
+	w->images = images_new(l, w->pool, w->store, w->image_root, e);
+	if (!w->images)
+		goto fail;
+	images_on_event(w->images, wire_image_event, w);
+	w->net = net_new(l, w->pool, w->store, &nc, e);
+	if (!w->net)
+		goto fail;
+	w->engine = engine_new(l, w->pool, w->store, w->images, w->net, &ec, e);
+	if (!w->engine)
+		goto fail;
+	w->api = api_new(l, w->engine, w->images);
+	w->http = http_server_new(l, api_handle, w->api);
+	if (wire_listen(w, c, e) < 0)
+		goto fail;
+	log_info("daemon", "engine ready: datapath %s, %zu images", net_datapath_name(w->net), images_count(w->images));
+	*ret = w;
+	return 0;
+fail:
+	wire_free(w);
+	return -1;
+}
+
+void wire_free(struct wire *w)
+{
+	if (!w)
+		return;
+	if (w->http)
+		http_server_free(w->http);
+	if (w->api)
+		api_free(w->api);
+	/* Running jobs refer to the modules below; their done() may still commit. */
+	if (w->pool)
+		work_pool_free(w->pool);
+	if (w->engine)
+		engine_free(w->engine);
+	if (w->net)
+		net_free(w->net);
+	if (w->images)
+		images_free(w->images);
+	if (w->store)
+		store_close(w->store);
+	free(w->image_root);
+	if (w->lock_fd >= 0)
+		(void)close(w->lock_fd);
+	free(w);
+}
