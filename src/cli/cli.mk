@@ -1,0 +1,18 @@
+# What is pure (templates, flags, tables) is a library, for the unit tests.
+noinst_LIBRARIES += libcli.a
+libcli_a_SOURCES = \
+	src/cli/render.c src/cli/render.h src/cli/table.c \
+	src/cli/flags.c src/cli/flags.h \
+	src/cli/template.h src/cli/template_priv.h src/cli/template_parse.c src/cli/template_run.c src/cli/template_fn.c \
+	src/cli/spec.c src/cli/spec_port.c src/cli/spec.h \
+	src/cli/demux.c src/cli/stream.h \
+	src/cli/create.c src/cli/create.h
+
+bin_PROGRAMS += kedge
+kedge_SOURCES = \
+	src/cli/main.c src/cli/cli.h \
+	src/cli/client.c src/cli/format.c src/cli/stream.c \
+	src/cli/cmd_run.c src/cli/cmd_container.c src/cli/cmd_list.c src/cli/cmd_stream.c src/cli/cmd_inspect.c src/cli/cmd_image.c \
+	src/cli/cmd_network.c src/cli/cmd_system.c
+kedge_LDADD = libcli.a libhttp.a libloop.a libbase.a $(EVENT_LIBS) $(OPENSSL_LIBS) $(HTTP_PARSER_LIBS) $(JANSSON_LIBS)
+dist_man_MANS += src/cli/kedge.1
