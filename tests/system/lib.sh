@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+# For system tests: a host, a client and an engine of one's own.
+#
+# Sourcing this re-executes the script in a mount and a network namespace of its own: that namespace is "the host". The client is a
+# second one, wired by a veth pair: host 192.0.2.1 <-> client 192.0.2.2 (RFC 5737), the client's default route through the host.
+# Everything is gone when the script ends. Exit status: 0 passed, 1 failed, 77 skipped with the missing capability named.
+# shellcheck shell=bash
+set -euo pipefail
+
+skip() { echo "SKIP: $*"; exit 77; }
+[ "$(id -u)" = 0 ] || skip "needs root"
+
+if [ -z "${KEDGE_TEST_NS-}" ]; then
+	KEDGE_TEST_NS=1 exec unshare --mount --net --propagation private bash "$0" "$@"
+fi
+
+builddir=${KEDGE_BUILD:-$(pwd)}
+srcdir_top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+images=${KEDGE_IMAGES:-$builddir/images}
+for b in kedged kedge kedge-runtime; do
+	[ -x "$builddir/$b" ] || { echo "$builddir/$b has not been built"; exit 1; }
+done
+tmp=$(mktemp -d /tmp/kedge-test.XXXXXX)
+id=$(basename "$tmp" | tr -c 'a-zA-Z0-9\n' -)
+run=$tmp/run data=$tmp/lib sock=$tmp/run/kedge.sock
+engine_pid=
+failures=0
+
+ip link set lo up
+mount -t tmpfs none /run/netns 2>/dev/null || { mkdir -p /run/netns && mount -t tmpfs none /run/netns; }
+mount -t bpf none /sys/fs/bpf 2>/dev/null || true
+ip netns add client
+ip link add up0 type veth peer name eth0 netns client
+ip addr add 192.0.2.1/24 dev up0
+ip link set up0 up
+nsenter --net=/run/netns/client sh -c 'ip link set lo up; ip addr add 192.0.2.2/24 dev eth0; ip link set eth0 up; ip route add default via 192.0.2.1'
+
+client() { nsenter --net=/run/netns/client "$@"; }
+kedge() { "$builddir/kedge" -H "unix://$sock" "$@"; }
+api() { curl -sS --unix-socket "$sock" "$@"; }
+
+# until_ok SECONDS COMMAND...: waits for a state, looking ten times a second.
+until_ok() {
+	local n=$(($1 * 10))
+	shift
+	while ! "$@" >/dev/null 2>&1; do
+		n=$((n - 1))
+		[ $n -gt 0 ] || { echo "gave up waiting for: $*"; return 1; }
+		read -r -t 0.1 _ <> <(:) || true
+	done
+}
+
+engine_start() {
+	mkdir -p "$run" "$data"
+	"$builddir/kedged" --data-root "$data" --exec-root "$run" --instance "$id" --cgroup-parent "$id" --config-file "$tmp/daemon.json" "$@" \
+		>>"$tmp/kedged.log" 2>&1 </dev/null &
+	engine_pid=$!
+	until_ok 20 api -f http://localhost/_ping || { cat "$tmp/kedged.log"; exit 1; }
+}
+echo '{}' >"$tmp/daemon.json"
+
+engine_stop() {
+	[ -n "$engine_pid" ] || return 0
+	kill "$engine_pid" 2>/dev/null || true
+	local rc=0
+	wait "$engine_pid" || rc=$?
+	engine_pid=
+	return $rc
+}
+
+engine_kill9() {
+	kill -9 "$engine_pid"
+	wait "$engine_pid" 2>/dev/null || true
+	engine_pid=
+}
+
+# check NAME COMMAND...: one assertion; goes on after a failure.
+check() {
+	local name=$1
+	shift
+	if "$@" >"$tmp/check.out" 2>&1; then
+		echo "ok - $name"
+	else
+		echo "not ok - $name"
+		sed 's/^/    /' "$tmp/check.out" | head -n 20
+		failures=$((failures + 1))
+	fi
+}
+# equal GOT WANT / has TEXT PART: for check.
+equal() { [ "$1" = "$2" ] || { printf 'got:  %s\nwant: %s\n' "$1" "$2"; return 1; }; }
+has() { case $1 in *"$2"*) ;; *) printf 'no "%s" in: %s\n' "$2" "$1"; return 1 ;; esac; }
+# status CODE COMMAND...: the command ends with that exit status.
+status() {
+	local want=$1 got=0
+	shift
+	"$@" || got=$?
+	[ "$got" = "$want" ] || { echo "exit status $got, not $want"; return 1; }
+}
+
+need_image() {
+	[ -s "$images/$1.tar" ] || (flock 9; [ -s "$images/$1.tar" ] || "$srcdir_top/tools/mkimages" "$images" "$1") 9>"$builddir/images.lock"
+	kedge load -q -i "$images/$1.tar" >/dev/null
+}
+
+finish() {
+	local rc=$?
+	trap - EXIT
+	if [ -n "$engine_pid" ]; then
+		kedge rm -f $(kedge ps -aq 2>/dev/null) >/dev/null 2>&1 || true
+		engine_stop || { echo "not ok - the engine ended with status $?"; failures=$((failures + 1)); }
+	fi
+	if grep -E 'ERROR: (Address|Leak|Undefined)Sanitizer|runtime error:' "$tmp/kedged.log" 2>/dev/null; then
+		echo "not ok - sanitizers found something:"
+		failures=$((failures + 1))
+	fi
+	if [ "$failures" != 0 ] || { [ $rc != 0 ] && [ $rc != 77 ]; }; then
+		echo "--- engine's log"
+		tail -n 60 "$tmp/kedged.log" 2>/dev/null || true
+	fi
+	[ -n "${KEDGE_KEEP-}" ] || rm -rf --one-file-system "$tmp"
+	[ $rc = 0 ] && [ "$failures" != 0 ] && rc=1
+	exit $rc
+}
+trap finish EXIT

@@ -1,0 +1,15 @@
+# Whole programs in namespaces. Each script says what it skips and why.
+SYSTEM_TESTS = \
+	tests/system/main_job.sh \
+	tests/system/api_shapes.sh \
+	tests/system/bad_input.sh \
+	tests/system/isolation.sh \
+	tests/system/kill_points.sh
+TESTS += $(SYSTEM_TESTS)
+EXTRA_DIST += tests/system/lib.sh tests/system/api_shapes.py $(SYSTEM_TESTS)
+AM_TESTS_ENVIRONMENT = KEDGE_BUILD='$(abs_builddir)'; export KEDGE_BUILD;
+TEST_EXTENSIONS = .sh
+SH_LOG_COMPILER = bash
+include tests/system/oci.mk
+include tests/system/monitor.mk
+include tests/system/net.mk
