@@ -45,6 +45,11 @@ struct datapath;			/* the implementation's */
 
 struct datapath_ops {
 	const char *name;
+	/*
+	 * What the bridges need of the kernel's per-interface forwarding, kept by net: on where routes are asked for through them; off where nothing
+	 * else keeps neighbours from routing to a bridge's subnet.
+	 */
+	bool forwarding;
 	/* pin_dir: "/sys/fs/bpf/kedge/<instance>"; created when missing. Adopts pins found there when their version fits, else replaces them. */
 	int (*open)(struct loop *l, const char *pin_dir, struct datapath **ret, struct err *e);
 	void (*close)(struct datapath *d);			/* kernel side stays */

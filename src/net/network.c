@@ -205,16 +205,7 @@ static int bridge_ensure(struct net *n, struct network *nw, const struct rtnl_li
 	rtnl_addr_add(n->rtnl, nw->ifindex, &a);
 	if (rtnl_run(n->rtnl, e) < 0)
 		return -1;
-	if (n->ops == &dp_none) {
-		char path[96];
-
-		/*
-		 * No data path guards the subnet here. Without forwarding on the bridge containers answer nobody beyond the host, whatever
-		 * the host forwards elsewhere.
-		 */
-		(void)snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/forwarding", nw->bridge);
-		(void)file_put_at(-1, path, "0");
-	}
+	forwarding_ensure(n, nw->bridge);
 	d = (struct dp_net){ .bridge_ifindex = nw->ifindex, .gateway = *ipam_gateway(nw->ipam), .subnet = ipam_subnet(nw->ipam)->addr,
 			     .prefix = ipam_subnet(nw->ipam)->prefix, .masquerade = nw->masquerade };
 	return n->ops->net_set(n->dp, &d, e);

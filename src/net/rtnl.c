@@ -30,6 +30,7 @@
  *
  * A batch is 8 KiB: our largest (a veth with everything) is under 1 KiB and RTNL_REQS of them never come together.
  */
+#define GROUP(n) (1u << ((n) - 1))		/* for those without an RTMGRP_ name */
 enum { RTNL_BUF = 8192, RTNL_RECV = 32768, RTNL_MSG_MAX = 1024 };
 
 static int sock_open(struct mnl_socket **ret, unsigned groups, int flags, struct err *e)
@@ -71,7 +72,7 @@ int rtnl_news_open(struct rtnl **ret, struct err *e)
 	struct rtnl *r = mem_zalloc(sizeof(*r));
 	int big = 1 << 20;
 
-	if (sock_open(&r->sock, RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR, SOCK_NONBLOCK, e) < 0) {
+	if (sock_open(&r->sock, RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | GROUP(RTNLGRP_IPV4_NETCONF) | GROUP(RTNLGRP_IPV6_NETCONF), SOCK_NONBLOCK, e) < 0) {
 		free(r);
 		return -1;
 	}

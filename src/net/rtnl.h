@@ -57,10 +57,12 @@ int rtnl_addr_each(struct rtnl *r, void (*fn)(void *user, const struct rtnl_addr
 /* Destinations of the main table, IPv4 and IPv6, without the default routes. */
 int rtnl_route_each(struct rtnl *r, void (*fn)(void *user, const struct net_cidr *dst, uint32_t ifindex), void *user, struct err *e);
 
-/* News: a non-blocking socket (to be watched) that hears of links and addresses. */
+/* News: a non-blocking socket (to be watched) that hears of links, addresses and forwarding. */
 struct rtnl_news_ops {
 	void (*link)(void *user, const struct rtnl_link *l, bool gone);
 	void (*addr)(void *user, const struct rtnl_addr *a, bool gone);
+	/* Forwarding of one interface was switched; family is AF_INET or AF_INET6. */
+	void (*forwarding)(void *user, int family, uint32_t ifindex, bool on);
 	void (*lost)(void *user);		/* news were lost: look at everything again */
 };
 int rtnl_news_open(struct rtnl **ret, struct err *e);

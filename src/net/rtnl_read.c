@@ -5,6 +5,7 @@
 #include <libmnl/libmnl.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
+#include <linux/netconf.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -285,6 +286,27 @@ int rtnl_route_each(struct rtnl *r, void (*fn)(void *user, const struct net_cidr
 	return dump(r, RTM_GETROUTE, sizeof(struct rtmsg), AF_UNSPEC, "routes", on_route, &x, e);
 }
 
+static void conf_news(const struct nlmsghdr *nh, const struct rtnl_news_ops *ops, void *user)
+{
+	const struct netconfmsg *nc = mnl_nlmsg_get_payload(nh);
+	const struct nlattr *a;
+	int ifindex = 0, on = -1;
+
+	if (mnl_nlmsg_get_payload_len(nh) < sizeof(*nc))
+		return;
+	mnl_attr_for_each(a, nh, sizeof(*nc)) {
+		if (mnl_attr_validate(a, MNL_TYPE_U32) < 0)
+			continue;
+		if (mnl_attr_get_type(a) == NETCONFA_IFINDEX)
+			ifindex = (int)mnl_attr_get_u32(a);
+		else if (mnl_attr_get_type(a) == NETCONFA_FORWARDING)
+			on = (int)mnl_attr_get_u32(a);
+	}
+	/* Negative: "all" and "default"; the interfaces follow one by one. */
+	if (ifindex > 0 && on >= 0)
+		ops->forwarding(user, nc->ncm_family, (uint32_t)ifindex, on);
+}
+
 void rtnl_news_read(struct rtnl *r, const struct rtnl_news_ops *ops, void *user)
 {
 	/* A turn is short: what is left makes the descriptor readable again. */
@@ -309,6 +331,8 @@ void rtnl_news_read(struct rtnl *r, const struct rtnl_news_ops *ops, void *user)
 				ops->link(user, &l, nh->nlmsg_type == RTM_DELLINK);
 			else if ((nh->nlmsg_type == RTM_NEWADDR || nh->nlmsg_type == RTM_DELADDR) && addr_of(nh, &a))
 				ops->addr(user, &a, nh->nlmsg_type == RTM_DELADDR);
+			else if (nh->nlmsg_type == RTM_NEWNETCONF)
+				conf_news(nh, ops, user);
 		}
 	}
 }

@@ -2,10 +2,12 @@
 #include <config.h>
 
 #include <ctype.h>
+#include <errno.h>
 #include <net/if.h>
 #include <net/if_arp.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -129,6 +131,37 @@ static void on_addr(void *user, const struct rtnl_addr *a, bool gone)
 	w->addr[w->n_addrs++] = (struct known_addr){ .addr = a->addr.addr, .ifindex = a->ifindex, .seen = true };
 }
 
+void forwarding_ensure(const struct net *n, const char *bridge)
+{
+	static const char *const family[] = { "ipv4", "ipv6" };
+
+	for (size_t i = 0; i < N(family); i++) {
+		CLEANUP(mem_freep) char *path = mem_printf("/proc/sys/net/%s/conf/%s/forwarding", family[i], bridge);
+		int rc = file_put_at(-1, path, n->ops->forwarding ? "1" : "0");
+
+		if (rc < 0 && rc != -ENOENT)		/* no IPv6 in this kernel */
+			log_warn("net", "cannot write to %s: %s; %s", path, strerrordesc_np(-rc),
+				 n->ops->forwarding ? "containers there may not reach beyond the host" : "neighbours may reach containers there");
+	}
+}
+
+/* "net.ipv4.ip_forward" and its kin set every interface, ours too. */
+static void on_forwarding(void *user, int family, uint32_t ifindex, bool on)
+{
+	struct watch *w = user;
+	struct network *nw;
+	size_t it = 0;
+
+	(void)family;
+	if (on == w->n->ops->forwarding)
+		return;
+	while ((nw = map_next(w->n->networks, &it, NULL)))
+		if (nw->ifindex == ifindex) {
+			log_info("net", "forwarding on %s was switched %s by somebody, switching it back", nw->bridge, on ? "on" : "off");
+			forwarding_ensure(w->n, nw->bridge);
+		}
+}
+
 static void see_link(void *user, const struct rtnl_link *l)
 {
 	on_link(user, l, false);
@@ -169,15 +202,20 @@ static void on_lost(void *user)
 {
 	struct watch *w = user;
 	struct err e = { 0 };
+	struct network *nw;
+	size_t it = 0;
 
 	log_debug("net", "news of links were lost, looking at all of them");
+	while ((nw = map_next(w->n->networks, &it, NULL)))
+		if (nw->ifindex)
+			forwarding_ensure(w->n, nw->bridge);
 	if (look(w, &e) < 0)
 		log_warn("net", "cannot look at the host's links: %s", e.msg);
 }
 
 static void on_news(void *user, unsigned events)
 {
-	static const struct rtnl_news_ops ops = { .link = on_link, .addr = on_addr, .lost = on_lost };
+	static const struct rtnl_news_ops ops = { .link = on_link, .addr = on_addr, .forwarding = on_forwarding, .lost = on_lost };
 	struct watch *w = user;
 
 	(void)events;

@@ -141,19 +141,7 @@ static int ebpf_net_set(struct datapath *d, const struct dp_net *nw, struct err 
 {
 	struct kedge_net_key k = net_key(nw);
 	struct kedge_net v = { .gateway = to_addr(&nw->gateway), .bridge_ifindex = nw->bridge_ifindex, .masquerade = nw->masquerade };
-	char name[IF_NAMESIZE], path[128];
-	int r;
 
-	if (!if_indextoname(nw->bridge_ifindex, name))
-		return err_errno(e, errno, "there is no interface %u", nw->bridge_ifindex);
-	/*
-	 * bpf_fib_lookup() answers only for interfaces that may forward. Nothing is forwarded because of it: what comes from a container
-	 * and is not for the host is taken or dropped by our program before it gets that far.
-	 */
-	snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/forwarding", name);
-	r = file_put_at(-1, path, "1");
-	if (r < 0)
-		log_warn("ebpf", "cannot write to %s: %s; containers on %s may not reach beyond the host", path, strerror(-r), name);
 	return put(d, d->dp->maps.nets, &k, &v, e);
 }
 
@@ -348,6 +336,11 @@ static json_t *ebpf_info(struct datapath *d)
 
 const struct datapath_ops dp_ebpf = {
 	.name = "ebpf",
+	/*
+	 * bpf_fib_lookup() answers only for interfaces that may forward. Nothing is forwarded because of it: what comes from a container and is not
+	 * for the host is taken or dropped by our program before it gets that far.
+	 */
+	.forwarding = true,
 	.open = ebpf_open,
 	.close = ebpf_close,
 	.net_set = ebpf_net_set,
