@@ -15,12 +15,16 @@
  * the loop's thread and do not block for longer than a few system calls. Everything in the kernel outlives the process (pins);
  * each *_set is idempotent, so adoption after a restart is the same call again.
  */
-struct dp_net {			/* a bridge network */
+struct dp_net {			/* a subnet of a bridge network: one call for each, hence for each family */
 	uint32_t bridge_ifindex;
 	struct in6_addr gateway;	/* the bridge's own address */
 	struct in6_addr subnet;
 	uint8_t prefix;			/* in the mapped form: 96 + v4 length */
 	bool masquerade;
+	bool icc;			/* may endpoints talk to each other? Bridge ports keep them apart on layer 2 when not: what is left
+					 * is traffic handed to the bridge's own MAC for the host to route back to a neighbour */
+	bool internal;			/* no way out or in: neighbours and the gateway's own address are all that is reachable, and a port
+					 * published on the host's addresses is not (neither from the network nor into it) */
 };
 
 struct dp_endpoint {

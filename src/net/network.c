@@ -207,7 +207,8 @@ static int bridge_ensure(struct net *n, struct network *nw, const struct rtnl_li
 		return -1;
 	forwarding_ensure(n, nw->bridge);
 	d = (struct dp_net){ .bridge_ifindex = nw->ifindex, .gateway = *ipam_gateway(nw->ipam), .subnet = ipam_subnet(nw->ipam)->addr,
-			     .prefix = ipam_subnet(nw->ipam)->prefix, .masquerade = nw->masquerade };
+			     .prefix = ipam_subnet(nw->ipam)->prefix, .masquerade = nw->masquerade,
+			      .icc = true, .internal = nw->internal };
 	return n->ops->net_set(n->dp, &d, e);
 }
 
