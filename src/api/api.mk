@@ -5,6 +5,7 @@ libapi_a_SOURCES = \
 	src/api/call.c \
 	src/api/system.c \
 	src/api/containers.c \
+	src/api/stats.c \
 	src/api/streams.c \
 	src/api/images.c \
 	src/api/networks.c

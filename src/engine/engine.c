@@ -29,6 +29,15 @@ char *container_run_dir(const struct container *c)
 	return mem_printf("%s/containers/%s", c->en->exec_root, c->id);
 }
 
+char *container_cgroup(const struct container *c)
+{
+	const char *parent = json_str(doc_host(c), "CgroupParent", "");
+
+	if (str_empty(parent))
+		parent = c->en->cgroup_parent;
+	return mem_printf("/%s/%s", *parent == '/' ? parent + 1 : parent, c->id);
+}
+
 struct container *container_new(struct engine *en, const char *id, json_t *doc)
 {
 	struct container *c = mem_zalloc(sizeof(*c));

@@ -2,6 +2,7 @@ noinst_LIBRARIES += libengine.a
 libengine_a_SOURCES = \
 	src/engine/attach.c \
 	src/engine/caps.c \
+	src/engine/cgstat.c src/engine/cgstat.h \
 	src/engine/create.c \
 	src/engine/device.c \
 	src/engine/doc.c \
@@ -16,6 +17,7 @@ libengine_a_SOURCES = \
 	src/engine/prepare.c src/engine/prepare.h \
 	src/engine/spec.c \
 	src/engine/start.c \
+	src/engine/stats.c src/engine/stats.h \
 	src/engine/stop.c \
 	src/engine/top.c \
 	src/engine/user.c \

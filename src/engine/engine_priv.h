@@ -82,6 +82,7 @@ void container_free(struct container *c);		/* out of all maps */
 const char *container_name(const struct container *c);	/* without the slash */
 char *container_dir(const struct container *c);		/* <data_root>/containers/<id>; the caller frees */
 char *container_run_dir(const struct container *c);
+char *container_cgroup(const struct container *c);	/* cgroupsPath; the caller frees */
 void container_save(struct container *c, void (*done)(void *user, const struct err *e), void *user);
 
 /* doc.c: the stored document's parts; borrowed */

@@ -15,7 +15,7 @@
 struct prepare *prepare_new(struct container *c, struct err *e)
 {
 	struct image *im = image_find(c->en->images, json_str(c->doc, "Image", ""), e);
-	const char *hostname = json_str(doc_config(c), "Hostname", ""), *parent = json_str(doc_host(c), "CgroupParent", "");
+	const char *hostname = json_str(doc_config(c), "Hostname", "");
 	struct prepare *p;
 
 	if (!im)
@@ -34,9 +34,7 @@ struct prepare *prepare_new(struct container *c, struct err *e)
 	p->ip = mem_strdup(json_str(c->net, "IPAddress", ""));
 	p->host_net = str_eq(doc_network(c), "host");
 	p->hostname = mem_strdup(*hostname ? hostname : c->en->hostname);
-	if (str_empty(parent))
-		parent = c->en->cgroup_parent;
-	p->cgroup = mem_printf("/%s/%s", *parent == '/' ? parent + 1 : parent, c->id);
+	p->cgroup = container_cgroup(c);
 	return p;
 }
 

@@ -13,3 +13,4 @@ SH_LOG_COMPILER = bash
 include tests/system/oci.mk
 include tests/system/monitor.mk
 include tests/system/net.mk
+include tests/system/ops.mk
