@@ -5,6 +5,7 @@
  */
 #include "engine/stats.h"
 
+#include <string.h>
 #include <sys/sysinfo.h>
 
 #include "engine/cgstat.h"
