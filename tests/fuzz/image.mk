@@ -9,8 +9,8 @@ if FUZZ
 tests_fuzz_image_ref_LDFLAGS = -fsanitize=fuzzer
 tests_fuzz_image_archive_LDFLAGS = -fsanitize=fuzzer
 else
-tests_fuzz_image_ref_SOURCES += tests/fuzz/image_run.c
-tests_fuzz_image_archive_SOURCES += tests/fuzz/image_run.c
+tests_fuzz_image_ref_SOURCES += tests/fuzz/run.c
+tests_fuzz_image_archive_SOURCES += tests/fuzz/run.c
 TESTS += $(IMAGE_FUZZ)
 endif
 EXTRA_DIST += tests/fuzz/image_ref.corpus tests/fuzz/image_archive.corpus

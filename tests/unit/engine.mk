@@ -1,7 +1,12 @@
+# What a program over the engine links, for its tests and those of the modules above.
+engine_test_libs = libengine.a libruntime_client.a libruntime_oci.a libimage.a libnet.a libstore.a libloop.a libbase.a \
+	$(ARCHIVE_LIBS) $(BPF_LIBS) $(MNL_LIBS) $(SQLITE_LIBS) $(OPENSSL_LIBS) $(EVENT_LIBS) $(SECCOMP_LIBS) $(CAP_LIBS) $(JANSSON_LIBS)
 if HAVE_CMOCKA
-ENGINE_UNIT_TESTS = tests/unit/engine_cgstat
+ENGINE_UNIT_TESTS = tests/unit/engine_cgstat tests/unit/engine_create
 check_PROGRAMS += $(ENGINE_UNIT_TESTS)
 TESTS += $(ENGINE_UNIT_TESTS)
 tests_unit_engine_cgstat_SOURCES = tests/unit/engine_cgstat.c
 tests_unit_engine_cgstat_LDADD = libengine.a libbase.a $(CMOCKA_LIBS) $(JANSSON_LIBS)
+tests_unit_engine_create_SOURCES = tests/unit/engine_create.c
+tests_unit_engine_create_LDADD = $(engine_test_libs) $(CMOCKA_LIBS)
 endif
