@@ -13,6 +13,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "image/image.h"
 #include "image/ref.h"
 #include "image/tar.h"
 
@@ -126,7 +127,7 @@ static int spool_member(struct bundle *b, struct tar *t, struct archive_entry *e
 
 static int spool_all(struct bundle *b, const struct unpack_source *src, struct err *e)
 {
-	struct tar *t = tar_open(src, false, "the archive", e);
+	struct tar *t = tar_open(src, false, NULL, "the archive", e);
 	struct archive_entry *entry;
 	int rc = t ? 1 : -1;
 
@@ -401,11 +402,7 @@ static const char *oci_name(const json_t *d)
 
 static bool oci_fits(const json_t *d)
 {
-#if defined(__aarch64__)
-	const char *mine = "arm64";
-#else
-	const char *mine = "amd64";
-#endif
+	const char *mine = IMAGE_ARCH;
 	const json_t *p = json_obj(d, "platform");
 
 	return !p || (str_eq(json_str(p, "os", "linux"), "linux") && str_eq(json_str(p, "architecture", mine), mine));

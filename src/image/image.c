@@ -7,7 +7,11 @@
 #include "base/str.h"
 #include "image/image_priv.h"
 
-/* One image in memory, and its form in the store: {"Config": text, "Bytes": [per layer], "Tagged": ns}. */
+/*
+ * One image in memory, and its form in the store: {"Config": text, "Bytes": [per layer], "Tagged": ns, "Parent": id,
+ * "Blobs": [[layer, digest, size, media type, repository]]}; the last two only where there are any.
+ */
+enum { BLOBS_PER_LAYER = 4 };	/* registries that are remembered to have it */
 
 struct image *image_new_take(char *text, json_t *config, const char *id)
 {
@@ -33,7 +37,53 @@ void image_free(struct image *i)
 	json_decref(i->config);
 	free(i->chains);
 	free(i->bytes);
+	for (size_t k = 0; k < i->nblobs; k++) {
+		free(i->blobs[k].type);
+		free(i->blobs[k].repo);
+	}
+	free(i->blobs);
 	free(i);
+}
+
+const char *image_parent(const struct image *i)
+{
+	return i->parent;
+}
+
+const char *image_diff(const struct image *i, size_t layer)
+{
+	return json_at(json_path(i->config, "rootfs.diff_ids"), layer);
+}
+
+void image_blob_add(struct image *i, size_t layer, const char *digest, uint64_t size, const char *type, const char *repo)
+{
+	struct image_blob *b;
+	size_t same = 0;
+
+	for (size_t k = 0; k < i->nblobs; k++) {
+		if (i->blobs[k].layer != layer)
+			continue;
+		if (str_eq(i->blobs[k].digest, digest) && str_eq(i->blobs[k].repo, repo))
+			return;
+		same++;
+	}
+	if (same >= BLOBS_PER_LAYER)
+		return;
+	i->blobs = mem_realloc(i->blobs, (i->nblobs + 1) * sizeof(*i->blobs));
+	b = &i->blobs[i->nblobs++];
+	*b = (struct image_blob){ .layer = layer, .size = size, .type = mem_strdup(type), .repo = mem_strdup(repo) };
+	snprintf(b->digest, sizeof(b->digest), "%s", digest);
+}
+
+void image_merge(struct image *i, const struct image *from)
+{
+	for (size_t k = 0; k < from->nblobs; k++) {
+		const struct image_blob *b = &from->blobs[k];
+
+		image_blob_add(i, b->layer, b->digest, b->size, b->type, b->repo);
+	}
+	if (!*i->parent)
+		memcpy(i->parent, from->parent, sizeof(i->parent));
 }
 
 const char *image_id(const struct image *i)
@@ -57,11 +107,21 @@ uint64_t image_bytes(const struct image *i)
 
 json_t *image_doc(const struct image *i)
 {
-	json_t *bytes = json_array();
+	json_t *bytes = json_array(), *blobs = NULL, *doc;
 
 	for (size_t k = 0; k < i->nlayers; k++)
 		json_array_append_new(bytes, json_integer((json_int_t)i->bytes[k]));
-	return json_pack("{s:s, s:o, s:I}", "Config", i->text, "Bytes", bytes, "Tagged", (json_int_t)i->tagged);
+	doc = json_pack("{s:s, s:o, s:I}", "Config", i->text, "Bytes", bytes, "Tagged", (json_int_t)i->tagged);
+	if (*i->parent)
+		json_object_set_new(doc, "Parent", json_string(i->parent));
+	for (size_t k = 0; k < i->nblobs; k++) {
+		const struct image_blob *b = &i->blobs[k];
+
+		if (!blobs)
+			json_object_set_new(doc, "Blobs", blobs = json_array());
+		json_array_append_new(blobs, json_pack("[I, s, I, s, s]", (json_int_t)b->layer, b->digest, (json_int_t)b->size, b->type, b->repo));
+	}
+	return doc;
 }
 
 struct image *image_from_doc(const char *id, const json_t *doc, struct err *e)
@@ -70,7 +130,8 @@ struct image *image_from_doc(const char *id, const json_t *doc, struct err *e)
 	const json_t *bytes = json_arr(doc, "Bytes");
 	char have[DIGEST_SIZE];
 	struct image *i;
-	json_t *config;
+	json_t *config, *b;
+	size_t at;
 
 	digest_of(text, strlen(text), have);
 	if (!str_eq(have, id)) {
@@ -88,6 +149,13 @@ struct image *image_from_doc(const char *id, const json_t *doc, struct err *e)
 	for (size_t k = 0; k < i->nlayers; k++)
 		i->bytes[k] = (uint64_t)json_integer_value(json_array_get(bytes, k));
 	i->tagged = json_i64(doc, "Tagged", 0);
+	snprintf(i->parent, sizeof(i->parent), "%s", json_str(doc, "Parent", ""));
+	json_array_foreach(json_arr(doc, "Blobs"), at, b) {
+		size_t layer = (size_t)json_integer_value(json_array_get(b, 0));
+
+		if (layer < i->nlayers && digest_valid(json_at(b, 1)) && json_at(b, 3) && json_at(b, 4))
+			image_blob_add(i, layer, json_at(b, 1), (uint64_t)json_integer_value(json_array_get(b, 2)), json_at(b, 3), json_at(b, 4));
+	}
 	return i;
 }
 

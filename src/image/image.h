@@ -30,6 +30,7 @@ struct image;	/* loaded, immutable; owned by images; borrowed within one turn of
 struct image *image_find(struct images *im, const char *ref, struct err *e);
 const char *image_id(const struct image *i);		/* "sha256:<64 hex>" */
 const json_t *image_config(const struct image *i);	/* the OCI image config document */
+const char *image_parent(const struct image *i);	/* id of the image it was built from on this engine, or "" */
 /* New reference in the Engine API's shapes: ImageInspect, array of ImageSummary. filters: API filters object or NULL. */
 json_t *image_inspect(struct images *im, const struct image *i);
 json_t *image_history(struct images *im, const struct image *i);
@@ -55,6 +56,33 @@ struct image_load *image_import_start(struct images *im, const char *ref, const 
 bool image_load_feed(struct image_load *ld, const void *p, size_t n);
 void image_load_finish(struct image_load *ld);		/* end of input; end() will follow */
 void image_load_abort(struct image_load *ld);		/* client gone: end() does not run, nothing becomes visible */
+
+/*
+ * A new image: a parent's layers, one more on top, a config. What commit and the steps of a build make. Takes both descriptors in any
+ * case. done runs once, from the loop; id is borrowed.
+ */
+struct image_create_args {
+	const char *parent;	/* id or reference; NULL: none ("FROM scratch") */
+	int diff_take;		/* directory: an overlay's upper one, with its whiteouts; -1: none */
+	int tar_take;		/* or a layer's tar (plain or compressed, OCI whiteouts), read to its end, may be a pipe; -1: none */
+	/*
+	 * OCI image config, borrowed: "config" is the new image's whole container config. "architecture", "os" and "variant" come from the
+	 * parent when they are not given, "created" is now; "rootfs" and "history" are always made here.
+	 */
+	const json_t *config;
+	const char *created_by, *comment, *author;	/* of the history's new entry; NULL: none */
+	const char *name;	/* reference that the image gets; NULL: none, it is dangling */
+};
+/* Without a diff, or with one that changes nothing, the history's entry is an "empty_layer". */
+void image_create(struct images *im, const struct image_create_args *a, void (*done)(void *user, const char *id, const struct err *e), void *user);
+/* size_t it = 0; while ((i = image_next(im, &it))): all of them, for a build's cache. */
+struct image *image_next(struct images *im, size_t *it);
+
+#if defined(__aarch64__)
+#define IMAGE_ARCH "arm64"
+#else
+#define IMAGE_ARCH "amd64"
+#endif
 
 void image_tag(struct images *im, const char *ref, const char *target, void (*done)(void *user, const struct err *e), void *user);
 /* docker's rmi rules; result is the API's array of {"Untagged"} / {"Deleted"}, borrowed. */

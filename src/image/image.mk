@@ -1,7 +1,11 @@
+# What whoever links libimage.a needs.
+IMAGE_LIBS = $(ARCHIVE_LIBS) $(CURL_LIBS) $(ZSTD_LIBS) $(ZLIB_LIBS)
 noinst_LIBRARIES += libimage.a
 libimage_a_SOURCES = \
+	src/image/adding.c src/image/adding.h \
 	src/image/bundle.c src/image/bundle.h \
 	src/image/changes.c \
+	src/image/create.c \
 	src/image/digest.c src/image/digest.h \
 	src/image/image.c src/image/image.h src/image/image_priv.h \
 	src/image/images.c \
@@ -10,5 +14,7 @@ libimage_a_SOURCES = \
 	src/image/ref.c src/image/ref.h \
 	src/image/remove.c \
 	src/image/show.c \
+	src/image/split.c src/image/split.h \
 	src/image/tar.c src/image/tar.h \
+	src/image/tree.c src/image/tree.h \
 	src/image/unpack.c src/image/unpack.h

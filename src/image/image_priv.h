@@ -10,6 +10,15 @@
 #include "image/image.h"
 #include "image/ref.h"
 
+/* A layer's stored form as a registry has it: for pushes that need not send it. */
+struct image_blob {
+	size_t layer;			/* number in its image */
+	char digest[DIGEST_SIZE];
+	uint64_t size;
+	char *type;			/* media type */
+	char *repo;			/* "docker.io/library/nginx" */
+};
+
 struct image {
 	char id[DIGEST_SIZE];
 	char *text;		/* the config document byte for byte */
@@ -18,6 +27,9 @@ struct image {
 	uint64_t *bytes;	/* per layer */
 	size_t nlayers;
 	int64_t tagged;		/* ns since 1970; 0: never */
+	char parent[DIGEST_SIZE];	/* the image it was made from by a build or a commit, or "" */
+	struct image_blob *blobs;
+	size_t nblobs;
 	bool leaving;		/* its removal is being committed: nobody may start using it */
 };
 
@@ -71,6 +83,10 @@ void image_free(struct image *i);
 json_t *image_doc(const struct image *i);			/* for the store */
 struct image *image_from_doc(const char *id, const json_t *doc, struct err *e);
 uint64_t image_bytes(const struct image *i);
+/* What from knows beyond i: parent, blobs. */
+void image_merge(struct image *i, const struct image *from);
+void image_blob_add(struct image *i, size_t layer, const char *digest, uint64_t size, const char *type, const char *repo);
+const char *image_diff(const struct image *i, size_t layer);	/* its diff ID */
 
 /* layers.c: layers on disk; any thread unless said otherwise */
 int layers_open(struct images *im, struct err *e);		/* at start */
@@ -84,6 +100,8 @@ void layer_unclaim(struct images *im, const char *chain);
 void layers_ref(struct images *im, const struct image *i);
 /* Drops the image's references; *dropped (may be NULL) gets the chains that went, NULL-terminated. Loop thread. */
 void layers_unref(struct images *im, const struct image *i, char ***dropped);
+/* The layer's own folder, for split_open(); -1 with e. */
+int layer_open(struct images *im, const char *chain, struct err *e);
 int layers_sync_tmp(struct images *im, struct err *e);
 int layers_sync_names(struct images *im, struct err *e);
 void layer_link_name(const char *chain, char *out);		/* 24 bytes at least */

@@ -251,6 +251,16 @@ struct image *image_find(struct images *im, const char *ref, struct err *e)
 	return images_lookup(im, ref ? ref : "", &by_ref, full, e);
 }
 
+struct image *image_next(struct images *im, size_t *it)
+{
+	struct image *i;
+
+	do
+		i = map_next(im->by_id, it, NULL);
+	while (i && i->leaving);
+	return i;
+}
+
 char **images_refs_of(struct images *im, const struct image *i)
 {
 	struct image *at;

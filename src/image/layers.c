@@ -16,6 +16,7 @@
  * Theory of operation
  *
  *   <root>/layers/<chain>/fs   a layer's tree, complete and on disk from the moment the name exists
+ *   <root>/layers/<chain>/tar  with it, the layer's archive byte for byte (see split.c)
  *   <root>/l/<20 digits>       symbolic link to ../layers/<chain>/fs: overlay's option string is one page
  *   <root>/tmp/                everything unfinished and everything dropped; what lies there at start is removed
  *
@@ -354,6 +355,13 @@ void layers_unref(struct images *im, const struct image *i, char ***dropped)
 	}
 	pthread_mutex_unlock(&im->lock);
 	trash_take(im, names);
+}
+
+int layer_open(struct images *im, const char *chain, struct err *e)
+{
+	int fd = openat(im->layers_fd, hex_of(chain), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	return fd < 0 ? err_errno(e, errno, "open the layer %s", chain) : fd;
 }
 
 int layers_sync_tmp(struct images *im, struct err *e)

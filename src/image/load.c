@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "image/image_priv.h"
+#include "image/adding.h"
 
 /*
  * Theory of operation
@@ -45,7 +45,6 @@ struct image_load {
 	struct image_load_ops ops;
 	void *user;
 	bool quiet, gone;	/* loop thread only; gone: no more callbacks */
-	char dir[32];		/* below tmp */
 	/* import */
 	bool import;
 	char *ref;		/* canonical or NULL */
@@ -58,11 +57,7 @@ struct image_load {
 	bool eof, abort, full, resume, deaf;	/* deaf: the worker reads no more */
 	struct message *mfirst, **mlast;
 	/* the worker's, the loop's after it */
-	struct image **images;	/* built */
-	char ***names;		/* per image: canonical references */
-	size_t nimages, nlayers, nfresh;
-	struct fresh *fresh;
-	char **claims;
+	struct adding add;
 	struct err err;
 };
 
@@ -133,8 +128,9 @@ static void load_deafen(struct image_load *ld)
 	images_wake(ld->im);
 }
 
-static bool load_aborted(struct image_load *ld)
+static bool load_aborted(void *user)
 {
+	struct image_load *ld = user;
 	bool is;
 
 	pthread_mutex_lock(&ld->lock);
@@ -183,95 +179,25 @@ static ssize_t layer_read(void *user, void *p, size_t n)
 	return got;
 }
 
-/* tmp/<dir>/l<n>/fs, opened; sub gets "<dir>/l<n>". */
-static int layer_dir(struct image_load *ld, char *sub, size_t size, struct err *e)
-{
-	char fs[80];
-	int fd = -1, rc = FAULT("image.layer");
-
-	snprintf(sub, size, "%s/l%zu", ld->dir, ld->nlayers++);
-	snprintf(fs, sizeof(fs), "%s/fs", sub);
-	if (rc == 0 && mkdirat(ld->im->tmp_fd, sub, 0700) == 0 && mkdirat(ld->im->tmp_fd, fs, 0755) == 0)
-		fd = openat(ld->im->tmp_fd, fs, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd >= 0 && fchmod(fd, 0755) < 0) {	/* the umask must not decide */
-		err_errno(e, errno, "create a folder for a layer below %s", ld->im->root);
-		(void)close(fd);
-		return -1;
-	}
-	return fd < 0 ? err_errno(e, rc < 0 ? -rc : errno, "create a folder for a layer below %s", ld->im->root) : fd;
-}
-
-/* Unpacked, but not yet a layer. */
-struct fresh {
-	char chain[DIGEST_SIZE], sub[64];
-	uint64_t bytes;
-};
-
-static void fresh_add(struct image_load *ld, const char *chain, uint64_t bytes, const char *sub)
-{
-	struct fresh *f;
-
-	ld->fresh = mem_realloc(ld->fresh, (ld->nfresh + 1) * sizeof(*ld->fresh));
-	f = &ld->fresh[ld->nfresh++];
-	snprintf(f->chain, sizeof(f->chain), "%s", chain);
-	snprintf(f->sub, sizeof(f->sub), "%s", sub);
-	f->bytes = bytes;
-}
-
-static const struct fresh *fresh_find(const struct image_load *ld, const char *chain)
-{
-	for (size_t k = 0; k < ld->nfresh; k++)
-		if (str_eq(ld->fresh[k].chain, chain))
-			return &ld->fresh[k];
-	return NULL;
-}
-
-/* All on disk, then visible as layers and claimed, then the names on disk. */
-static int fresh_keep(struct image_load *ld, struct err *e)
-{
-	if (!ld->nfresh)
-		return 0;
-	if (layers_sync_tmp(ld->im, e) < 0)
-		return -1;
-	for (size_t k = 0; k < ld->nfresh; k++) {
-		const struct fresh *f = &ld->fresh[k];
-
-		if (load_aborted(ld))
-			return err_set(e, ERR_UNAVAILABLE, "the load was given up");
-		if (layer_publish(ld->im, f->chain, f->bytes, f->sub, e) < 0)
-			return -1;
-		ld->claims = strv_add(ld->claims, f->chain);
-	}
-	return layers_sync_names(ld->im, e);
-}
-
 static int load_layer(struct image_load *ld, const struct bundle *b, const struct bundle_layer *bl, const char *chain, uint64_t *bytes, struct err *e)
 {
-	CLEANUP(fd_closep) int member = -1, dir = -1;
+	CLEANUP(fd_closep) int member = -1, keep = -1, fs = -1;
 	struct layer_input in = { .ld = ld, .total = bl->size };
 	struct unpack_result res;
 	char what[128], sub[64], blob[DIGEST_SIZE];
-	const struct fresh *f = fresh_find(ld, chain);
 	int rc;
 
-	if (f) {
-		*bytes = f->bytes;
+	if (adding_has_layer(&ld->add, chain, bytes))
 		return 0;
-	}
-	if (layer_claim(ld->im, chain, bytes)) {
-		ld->claims = strv_add(ld->claims, chain);
-		return 0;
-	}
 	member = in.fd = bundle_open(b, bl->member, e);
 	if (member < 0)
 		return -1;
-	dir = layer_dir(ld, sub, sizeof(sub), e);
-	if (dir < 0)
+	if (adding_layer_dir(&ld->add, sub, sizeof(sub), &keep, &fs, e) < 0)
 		return -1;
 	snprintf(what, sizeof(what), "the layer %.19s", bl->diff);
 	snprintf(in.id, sizeof(in.id), "%.12s", bl->diff + strlen("sha256:"));
 	in.digest = *bl->blob ? digest_new() : NULL;
-	rc = unpack_layer(dir, &(struct unpack_source){ layer_read, &in }, what, &res, e);
+	rc = unpack_layer(fs, keep, &(struct unpack_source){ layer_read, &in }, what, &res, e);
 	*blob = '\0';
 	if (in.digest)
 		digest_end_take(in.digest, blob);
@@ -283,23 +209,15 @@ static int load_layer(struct image_load *ld, const struct bundle *b, const struc
 		return err_set(e, ERR_INVALID, "%s is damaged: its blob has the digest %s, not %s", what, blob, bl->blob);
 	layer_progress(&in, true);
 	*bytes = res.bytes;
-	fresh_add(ld, chain, res.bytes, sub);
+	adding_fresh(&ld->add, chain, res.bytes, sub);
 	return 0;
-}
-
-static void load_built(struct image_load *ld, struct image *i, char **names_take)
-{
-	ld->images = mem_realloc(ld->images, (ld->nimages + 1) * sizeof(*ld->images));
-	ld->names = mem_realloc(ld->names, (ld->nimages + 1) * sizeof(*ld->names));
-	ld->images[ld->nimages] = i;
-	ld->names[ld->nimages++] = names_take;
 }
 
 static int load_image(struct image_load *ld, const struct bundle *b, struct bundle_image *bi, struct err *e)
 {
 	struct image *i = image_new_take(mem_strdup(bi->text), json_incref(bi->config), bi->id);
 
-	load_built(ld, i, TAKE(bi->names));
+	adding_image_take(&ld->add, i, TAKE(bi->names));
 	for (size_t k = 0; k < bi->nlayers; k++)
 		if (load_layer(ld, b, &bi->layers[k], i->chains[k], &i->bytes[k], e) < 0)
 			return err_wrap(e, "image %.19s", bi->id);
@@ -308,12 +226,12 @@ static int load_image(struct image_load *ld, const struct bundle *b, struct bund
 
 static int load_bundle(struct image_load *ld, struct err *e)
 {
-	CLEANUP(fd_closep) int dir = openat(ld->im->tmp_fd, ld->dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	CLEANUP(fd_closep) int dir = openat(ld->im->tmp_fd, ld->add.dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	struct bundle b;
 	int rc;
 
 	if (dir < 0)
-		return err_errno(e, errno, "open %s/tmp/%s", ld->im->root, ld->dir);
+		return err_errno(e, errno, "open %s/tmp/%s", ld->im->root, ld->add.dir);
 	rc = bundle_read(&b, dir, &(struct unpack_source){ load_read, ld }, e);
 	load_deafen(ld);
 	for (size_t k = 0; rc == 0 && k < b.nimages; k++)
@@ -331,22 +249,20 @@ static char *stamp(char *out, size_t size)
 /* The worker's whole import: one layer straight from the request, then a config around it. */
 static int load_import(struct image_load *ld, struct err *e)
 {
-	CLEANUP(fd_closep) int dir = -1;
+	CLEANUP(fd_closep) int keep = -1, fs = -1;
 	struct unpack_result res;
 	char sub[64], now[48], id[DIGEST_SIZE], *text;
 	struct image *i;
 	uint64_t bytes;
 
-	dir = layer_dir(ld, sub, sizeof(sub), e);
-	if (dir < 0 || unpack_layer(dir, &(struct unpack_source){ load_read, ld }, "the archive", &res, e) < 0)
+	if (adding_layer_dir(&ld->add, sub, sizeof(sub), &keep, &fs, e) < 0 ||
+	    unpack_layer(fs, keep, &(struct unpack_source){ load_read, ld }, "the archive", &res, e) < 0)
 		return -1;
 	load_deafen(ld);
 	if (!res.entries)
 		return err_set(e, ERR_INVALID, "the archive holds no files: there is nothing to import");
-	if (layer_claim(ld->im, res.diff, &bytes))
-		ld->claims = strv_add(ld->claims, res.diff);
-	else
-		fresh_add(ld, res.diff, res.bytes, sub);
+	if (!adding_has_layer(&ld->add, res.diff, &bytes))
+		adding_fresh(&ld->add, res.diff, res.bytes, sub);
 	stamp(now, sizeof(now));
 	json_object_set_new(ld->config, "created", json_string(now));
 	json_object_set_new(ld->config, "history", json_pack("[{s:s, s:O}]", "created", now, "comment", json_object_get(ld->config, "comment")));
@@ -355,7 +271,7 @@ static int load_import(struct image_load *ld, struct err *e)
 	digest_of(text, strlen(text), id);
 	i = image_new_take(text, json_incref(ld->config), id);
 	i->bytes[0] = res.bytes;
-	load_built(ld, i, ld->ref ? strv_add(NULL, ld->ref) : NULL);
+	adding_image_take(&ld->add, i, ld->ref ? strv_add(NULL, ld->ref) : NULL);
 	return 0;
 }
 
@@ -365,19 +281,15 @@ static void load_run(struct work *w)
 	struct err *e = &ld->err;
 	int rc = -1;
 
-	snprintf(ld->dir, sizeof(ld->dir), "load-%08x%08x", rand_u32(), rand_u32());
-	if (mkdirat(ld->im->tmp_fd, ld->dir, 0700) < 0)
-		err_errno(e, errno, "create %s/tmp/%s", ld->im->root, ld->dir);
-	else
+	rc = adding_begin(&ld->add, e);
+	if (rc == 0)
 		rc = ld->import ? load_import(ld, e) : load_bundle(ld, e);
 	if (rc == 0)
-		rc = fresh_keep(ld, e);
+		rc = adding_keep(&ld->add, load_aborted, ld, e);
 	if (rc < 0 && !e->kind)
 		err_set(e, ERR_INTERNAL, "the load failed without a reason");
 	load_deafen(ld);
-	rc = file_rm_rf_at(ld->im->tmp_fd, ld->dir);
-	if (rc < 0)
-		log_warn("image", "removing tmp/%s: %s, it is tried again at the next start", ld->dir, strerror(-rc));
+	adding_end(&ld->add);
 }
 
 /* Loop. */
@@ -392,16 +304,7 @@ static void load_free(struct image_load *ld)
 		at = &(*at)->next;
 	if (*at)
 		*at = ld->next;
-	for (char **p = ld->claims; p && *p; p++)
-		layer_unclaim(ld->im, *p);
-	strv_free(ld->claims);
-	for (size_t k = 0; k < ld->nimages; k++) {
-		image_free(ld->images[k]);
-		strv_free(ld->names[k]);
-	}
-	free(ld->images);
-	free(ld->names);
-	free(ld->fresh);
+	adding_done(&ld->add);
 	while ((m = ld->mfirst)) {
 		ld->mfirst = m->next;
 		json_decref(m->msg);
@@ -457,38 +360,32 @@ static void load_tell(struct image_load *ld, json_t *msg_take)
 	json_decref(msg_take);
 }
 
+static void load_named(void *user, const char *full, const struct image *old, const struct image *now)
+{
+	struct image_load *ld = user;
+	char familiar[800];
+
+	(void)now;
+	images_familiar(full, familiar, sizeof(familiar));
+	if (ld->import)
+		return;
+	if (old)
+		load_tell(ld, json_pack("{s:o}", "stream",
+					json_sprintf("The image %s already exists, renaming the old one with ID %s to empty string\n", familiar, old->id)));
+	load_tell(ld, json_pack("{s:o}", "stream", json_sprintf("Loaded image: %s\n", familiar)));
+}
+
 /* Puts one image of the load into the index; the commit has happened. */
 static void load_apply(struct image_load *ld, size_t k)
 {
-	struct images *im = ld->im;
-	struct image *i = ld->images[k], *have = images_find_id(im, i->id);
-	char familiar[800];
+	char **names = ld->add.built[k].names;
+	struct image *i = adding_apply(&ld->add, k, load_named, ld);
 
-	if (!have) {
-		map_put(im->by_id, i->id, i);
-		layers_ref(im, i);
-		ld->images[k] = NULL;
-		have = i;
-	}
-	if (*ld->names[k])
-		have->tagged = i->tagged;
-	for (char **n = ld->names[k]; *n; n++) {
-		struct image *old = map_get(im->refs, *n);
-
-		images_familiar(*n, familiar, sizeof(familiar));
-		if (old && old != have && !ld->import)
-			load_tell(ld, json_pack("{s:o}", "stream",
-						json_sprintf("The image %s already exists, renaming the old one with ID %s to empty string\n",
-							     familiar, old->id)));
-		images_apply_ref(im, *n, have);
-		if (!ld->import)
-			load_tell(ld, json_pack("{s:o}", "stream", json_sprintf("Loaded image: %s\n", familiar)));
-	}
 	if (ld->import)
-		load_tell(ld, json_pack("{s:s}", "status", have->id));
-	else if (!*ld->names[k])
-		load_tell(ld, json_pack("{s:o}", "stream", json_sprintf("Loaded image ID: %s\n", have->id)));
-	images_event(im, ld->import ? "import" : "load", have->id, have->id);
+		load_tell(ld, json_pack("{s:s}", "status", i->id));
+	else if (!names || !*names)
+		load_tell(ld, json_pack("{s:o}", "stream", json_sprintf("Loaded image ID: %s\n", i->id)));
+	images_event(ld->im, ld->import ? "import" : "load", i->id, i->id);
 }
 
 static void load_committed(struct image_op *op, const struct err *e)
@@ -496,7 +393,7 @@ static void load_committed(struct image_op *op, const struct err *e)
 	struct image_load *ld = CONTAINER_OF(op, struct image_load, op);
 
 	load_deliver(ld);
-	for (size_t k = 0; !e && k < ld->nimages; k++)
+	for (size_t k = 0; !e && k < ld->add.nbuilt; k++)
 		load_apply(ld, k);
 	if (!ld->gone)
 		ld->ops.end(ld->user, e);
@@ -515,17 +412,7 @@ static void load_commit(struct image_op *op)
 		return;
 	}
 	tx = store_tx_new(op->im->store);
-	for (size_t k = 0; k < ld->nimages; k++) {
-		struct image *i = ld->images[k], *have = images_find_id(op->im, i->id);
-		json_t *doc;
-
-		i->tagged = *ld->names[k] ? clock_wall() : have ? have->tagged : 0;
-		doc = image_doc(i);
-		store_tx_put(tx, "image", i->id, doc);
-		json_decref(doc);
-		for (char **n = ld->names[k]; *n; n++)
-			images_tx_ref(tx, *n, i->id);
-	}
+	adding_tx(&ld->add, tx);
 	image_op_commit_take(op, tx);
 }
 
@@ -533,9 +420,6 @@ static void load_done(struct work *w)
 {
 	struct image_load *ld = CONTAINER_OF(w, struct image_load, work);
 
-	for (size_t k = 0; k < ld->nimages; k++)
-		if (!ld->names[k])
-			ld->names[k] = mem_zalloc(sizeof(char *));
 	/* Also for a failure: what it said before comes out first, and the end comes from the loop's own turn. */
 	ld->op.run = load_commit;
 	ld->op.committed = load_committed;
@@ -547,6 +431,7 @@ static struct image_load *load_new(struct images *im, const struct image_load_op
 	struct image_load *ld = mem_zalloc(sizeof(*ld));
 
 	ld->im = im;
+	adding_init(&ld->add, im);
 	ld->ops = *ops;
 	ld->user = user;
 	ld->last = &ld->first;
@@ -578,12 +463,7 @@ struct image_load *image_import_start(struct images *im, const char *ref, const 
 	struct image_ref r;
 	char full[800];
 
-#if defined(__aarch64__)
-	const char *arch = "arm64";
-#else
-	const char *arch = "amd64";
-#endif
-	config = json_pack("{s:s, s:s, s:s, s:o}", "architecture", arch, "os", "linux", "comment", str_empty(message) ? "Imported from -" : message,
+	config = json_pack("{s:s, s:s, s:s, s:o}", "architecture", IMAGE_ARCH, "os", "linux", "comment", str_empty(message) ? "Imported from -" : message,
 			   "config", inner);
 	if (!config) {
 		err_set(e, ERR_INVALID, "the message for the import is no valid UTF-8");

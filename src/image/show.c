@@ -65,7 +65,7 @@ json_t *image_inspect(struct images *im, const struct image *i)
 	json_object_set_new(o, "Id", json_string(i->id));
 	json_object_set_new(o, "RepoTags", tags);
 	json_object_set_new(o, "RepoDigests", digests);
-	json_object_set_new(o, "Parent", json_string(""));
+	json_object_set_new(o, "Parent", json_string(i->parent));
 	json_object_set_new(o, "Comment", json_string(json_str(c, "comment", "")));
 	if (created)
 		json_object_set_new(o, "Created", json_string(created));
@@ -131,7 +131,7 @@ static json_t *summary(struct images *im, const struct image *i)
 	json_object_set_new(o, "Created", json_integer(created_seconds(i)));
 	json_object_set_new(o, "Id", json_string(i->id));
 	json_object_set_new(o, "Labels", json_is_object(labels) ? json_deep_copy(labels) : json_null());
-	json_object_set_new(o, "ParentId", json_string(""));
+	json_object_set_new(o, "ParentId", json_string(i->parent));
 	json_object_set_new(o, "RepoDigests", digests);
 	json_object_set_new(o, "RepoTags", tags);
 	json_object_set_new(o, "SharedSize", json_integer(-1));

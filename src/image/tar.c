@@ -6,13 +6,22 @@
 
 #include "base/mem.h"
 
-enum { TAR_BLOCK = 64 * 1024 };
+enum {
+	TAR_BLOCK = 64 * 1024,
+	RATIO_MAX = 250,	/* honest layers shrink to a third; only zeros shrink to a thousandth */
+};
+/* So much may come out of little: a file system full of holes is no attack. */
+#define RATIO_FROM ((uint64_t)1 << 30)
+#define TAR_MAX ((uint64_t)1 << 40)	/* 1 TiB: more than any layer, less than for ever */
 
 struct tar {
 	struct archive *outer, *inner;
 	struct unpack_source src;
 	struct digest *digest;
+	struct split_writer *split;
 	const char *what;
+	uint64_t nin, nout;
+	const char *bomb;	/* which limit it went past */
 	int src_errno;		/* the source failed with this */
 	bool outer_failed, outer_end;
 	char in[TAR_BLOCK], out[TAR_BLOCK];
@@ -28,8 +37,19 @@ static la_ssize_t outer_read(struct archive *a, void *user, const void **p)
 		archive_set_error(a, (int)-n, "%s", strerror((int)-n));
 		return ARCHIVE_FATAL;
 	}
+	t->nin += (uint64_t)n;
 	*p = t->in;
 	return n;
+}
+
+/* A bomb: NULL while it is none. */
+static const char *limit_of(const struct tar *t)
+{
+	if (t->nout > TAR_MAX)
+		return "it expands to more than 1 TiB, the limit for a layer";
+	if (t->nout > RATIO_FROM && t->nout / RATIO_MAX > t->nin)
+		return "it expands to more than 250 times its size, the limit above 1 GiB";
+	return NULL;
 }
 
 static la_ssize_t inner_read(struct archive *a, void *user, const void **p)
@@ -47,8 +67,16 @@ static la_ssize_t inner_read(struct archive *a, void *user, const void **p)
 	}
 	if (n == 0)
 		t->outer_end = true;
+	t->nout += (uint64_t)n;
+	t->bomb = limit_of(t);
+	if (t->bomb) {
+		archive_set_error(a, EFBIG, "%s", t->bomb);
+		return ARCHIVE_FATAL;
+	}
 	if (t->digest)
 		digest_update(t->digest, t->out, (size_t)n);
+	if (t->split)
+		split_bytes(t->split, t->out, (size_t)n);
 	*p = t->out;
 	return n;
 }
@@ -60,10 +88,12 @@ int tar_error(struct tar *t, struct err *e)
 
 	if (t->src_errno)
 		return err_errno(e, t->src_errno, "read %s", t->what);
+	if (t->bomb)
+		return err_set(e, ERR_INVALID, "%s is refused: %s", t->what, t->bomb);
 	return err_set(e, ERR_INVALID, "%s is no intact tar archive: %s", t->what, why ? why : "unknown damage");
 }
 
-struct tar *tar_open(const struct unpack_source *src, bool want_digest, const char *what, struct err *e)
+struct tar *tar_open(const struct unpack_source *src, bool want_digest, struct split_writer *split, const char *what, struct err *e)
 {
 	struct tar *t = mem_alloc(sizeof(*t));
 	struct archive_entry *entry;
@@ -72,6 +102,7 @@ struct tar *tar_open(const struct unpack_source *src, bool want_digest, const ch
 	memset(t, 0, offsetof(struct tar, in));
 	t->src = *src;
 	t->what = what;
+	t->split = split;
 	t->digest = want_digest ? digest_new() : NULL;
 	t->outer = archive_read_new();
 	if (!t->outer)

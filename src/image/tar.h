@@ -7,6 +7,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 
+#include "image/split.h"
 #include "image/unpack.h"
 
 /*
@@ -15,7 +16,8 @@
  */
 struct tar;
 
-struct tar *tar_open(const struct unpack_source *src, bool want_digest, const char *what, struct err *e);
+/* split (may be NULL) sees the uncompressed bytes. */
+struct tar *tar_open(const struct unpack_source *src, bool want_digest, struct split_writer *split, const char *what, struct err *e);
 /* The tar's own reader, for archive_read_next_header() and friends. */
 struct archive *tar_archive(struct tar *t);
 /* Reads what follows the tar's end up to the source's end, then the digest, if it was wanted. 0 or -1. */

@@ -54,6 +54,7 @@ struct unpack {
 	const char *what;
 	struct tar *tar;
 	struct archive *a;
+	struct split_writer *split;	/* or NULL */
 	char parent[PATH_MAX];	/* whose handle parent_fd is; valid if that is >= 0 */
 	int parent_fd;
 	struct folder **folders;
@@ -231,6 +232,12 @@ static int make_room(struct unpack *u, const struct place *pl, bool for_dir, boo
 		return 0;
 	}
 	*was_whiteout = is_whiteout(&st);
+	if (u->split && S_ISDIR(st.st_mode))
+		split_lose(u->split);
+	if (u->split && S_ISREG(st.st_mode) && st.st_size) {
+		rc = split_displace(u->split, pl->dir, pl->last, pl->path);
+		return rc < 0 ? failed(u, entry, -rc, e) : 0;
+	}
 	rc = file_rm_rf_at(pl->dir, pl->last);
 	return rc < 0 ? failed(u, entry, -rc, e) : 0;
 }
@@ -336,7 +343,8 @@ static int write_at(int fd, const char *p, size_t n, int64_t at)
 static int unpack_file(struct unpack *u, const struct place *pl, struct archive_entry *entry, const char *name, struct err *e)
 {
 	CLEANUP(fd_closep) int fd = -1;
-	int64_t size = archive_entry_size(entry), end = 0;
+	int64_t size = archive_entry_size(entry), end = 0, at_header = archive_read_header_position(u->a);
+	bool sparse = archive_entry_sparse_count(entry) > 0;
 	const void *p;
 	size_t n;
 	la_int64_t at;
@@ -360,6 +368,8 @@ static int unpack_file(struct unpack *u, const struct place *pl, struct archive_
 	if (end != size && ftruncate(fd, size) < 0)	/* a hole at the end */
 		return failed(u, name, errno, e);
 	u->r.bytes += (uint64_t)size;
+	if (u->split && size && !sparse)
+		split_file(u->split, at_header, (uint64_t)size, pl->path);
 	return 0;
 }
 
@@ -493,22 +503,33 @@ static int unpack_all(struct unpack *u, struct err *e)
 	return tar_finish(u->tar, u->r.diff, e);
 }
 
-int unpack_layer(int dirfd, const struct unpack_source *src, const char *what, struct unpack_result *ret, struct err *e)
+int unpack_layer(int dirfd, int keep, const struct unpack_source *src, const char *what, struct unpack_result *ret, struct err *e)
 {
 	struct unpack *u = mem_zalloc(sizeof(*u));
 	int rc = -1;
 
+	if (keep >= 0) {
+		u->split = split_writer_new(keep, e);
+		if (!u->split) {
+			free(u);
+			return -1;
+		}
+	}
+
 	u->root = dirfd;
 	u->what = what;
 	u->parent_fd = -1;
-	u->tar = tar_open(src, true, what, e);
+	u->tar = tar_open(src, true, u->split, what, e);
 	if (u->tar) {
 		u->a = tar_archive(u->tar);
 		rc = unpack_all(u, e);
 	}
+	if (rc == 0 && u->split)
+		rc = split_end(u->split, e);
 	if (rc == 0)
 		*ret = u->r;
 	tar_free(u->tar);
+	split_writer_free(u->split);
 	if (u->parent_fd >= 0)
 		(void)close(u->parent_fd);
 	for (size_t i = 0; i < u->nfolders; i++)

@@ -22,8 +22,9 @@ struct unpack_result {
 
 /*
  * A layer's tar (plain, gzip, zstd, xz, bzip2) into the directory dirfd, whiteouts in overlayfs's form. Blocking. On failure the
- * directory holds a part of it: the caller throws it away. what names the layer in sentences.
+ * directory holds a part of it: the caller throws it away. what names the layer in sentences. keep: folder that gets the record by which
+ * the tar can be written out again (see split.h), or -1.
  */
-int unpack_layer(int dirfd, const struct unpack_source *src, const char *what, struct unpack_result *ret, struct err *e);
+int unpack_layer(int dirfd, int keep, const struct unpack_source *src, const char *what, struct unpack_result *ret, struct err *e);
 
 #endif

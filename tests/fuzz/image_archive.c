@@ -115,7 +115,7 @@ static void one(const uint8_t *p, size_t n)
 	if (at < 0)
 		abort();
 	members(p, n, at);
-	if (unpack_layer(at, &(struct unpack_source){ bytes_read, &in }, "the layer", &res, &e) < 0 && !*e.msg)
+	if (unpack_layer(at, -1, &(struct unpack_source){ bytes_read, &in }, "the layer", &res, &e) < 0 && !*e.msg)
 		abort();
 	close(at);
 	look();

@@ -17,6 +17,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "image/split.h"
 #include "image/unpack.h"
 #include "image_tar.h"
 
@@ -89,12 +90,41 @@ static ssize_t mem_read(void *user, void *p, size_t n)
 static struct unpack_result res;
 static struct err err;
 
+/* The archive comes out again as it went in: by its digest. */
+static void comes_back(void)
+{
+	struct split_reader *r = split_open(box.top, "the layer", &err);
+	struct digest *d = digest_new();
+	char chunk[777], digest[DIGEST_SIZE];
+	ssize_t n;
+
+	if (!r)
+		fail_msg("%s", err.msg);
+	while ((n = split_read(r, chunk, sizeof(chunk))) > 0)
+		digest_update(d, chunk, (size_t)n);
+	if (n < 0)
+		fail_msg("%s", split_error(r)->msg);
+	split_reader_free(r);
+	digest_end_take(d, digest);
+	assert_string_equal(digest, res.diff);
+}
+
+static bool lost;	/* what the archive held cannot all be kept */
+
 static int unpack_buf(const struct buf *b, size_t step, int fail)
 {
 	struct mem_source s = { b->data, b->len, 0, step, fail };
+	int rc;
 
 	err = (struct err){ 0 };
-	return unpack_layer(box.fs, &(struct unpack_source){ mem_read, &s }, "the layer", &res, &err);
+	(void)unlinkat(box.top, "tar", 0);
+	rc = unpack_layer(box.fs, box.top, &(struct unpack_source){ mem_read, &s }, "the layer", &res, &err);
+	if (rc == 0) {
+		lost = faccessat(box.top, "tar", F_OK, 0) < 0;
+		if (!lost)
+			comes_back();
+	}
+	return rc;
 }
 
 static void takes(void)
@@ -263,6 +293,55 @@ static void replacing(void **state)
 	content_is("t/y", "not in e");
 	assert_true(absent("e/y"));
 	assert_int_equal(stat_of("e").st_mtime, 9);
+}
+
+/* The earlier content of a name stays for the archive's sake; a folder's does not, and the layer works all the same. */
+static void comes_back_replaced(void **state)
+{
+	(void)state;
+	tar_file(&box.tar, "a", "one");
+	tar_file(&box.tar, "b", "");
+	tar_file(&box.tar, "a", "second");
+	tar_file(&box.tar, "a", "third one");
+	tar_link_to(&box.tar, '1', "c", "a");
+	tar_link_to(&box.tar, '2', "a", "elsewhere");
+	takes();
+	assert_false(lost);
+	content_is("c", "third one");
+}
+
+static void comes_back_not(void **state)
+{
+	struct err e = { 0 };
+
+	(void)state;
+	tar_dir(&box.tar, "d");
+	tar_file(&box.tar, "d/f", "text");
+	tar_file(&box.tar, "d", "a file now");
+	takes();
+	assert_true(lost);
+	content_is("d", "a file now");
+	assert_null(split_open(box.top, "the layer", &e));
+	assert_non_null(strstr(e.msg, "cannot be written out again"));
+}
+
+/* Large files, long names, trailing bytes: pieces that cross blocks. */
+static void comes_back_large(void **state)
+{
+	char *big = mem_alloc(300 * 1000), name[300];
+
+	(void)state;
+	memset(big, 'x', 300 * 1000);
+	for (unsigned i = 0; i < 200; i++) {
+		snprintf(name, sizeof(name), "path=%0*u\n", i % 2 ? 200 : 20, i);
+		tar_put(&box.tar, &(struct tar_entry){ .name = "short", .type = '0', .data = big, .n = i * 1499 % 300000, .mode = 0644, .pax = name });
+	}
+	free(big);
+	tar_end(&box.tar);
+	buf_adds(&box.tar, "what stands behind the end");
+	if (unpack_buf(&box.tar, 0, 0) < 0)
+		fail_msg("%s", err.msg);
+	assert_false(lost);
 }
 
 static void sparse(void **state)
@@ -573,7 +652,7 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, box_open, box_close)
 	const struct CMUnitTest tests[] = {
-		T(plain), T(whiteouts), T(replacing), T(sparse), T(dotdot), T(dotdot_inside), T(through_symlink), T(through_absolute_symlink),
+		T(plain), T(whiteouts), T(replacing), T(comes_back_replaced), T(comes_back_not), T(comes_back_large), T(sparse), T(dotdot), T(dotdot_inside), T(through_symlink), T(through_absolute_symlink),
 		T(whiteout_through_symlink), T(opaque_through_symlink), T(overwrite_symlink), T(hardlink_out), T(hardlink_absolute),
 		T(hardlink_through_symlink), T(hardlink_to_symlink), T(hardlink_to_folder), T(bad_whiteout), T(bare_whiteout), T(root_as_file),
 		T(too_long), T(too_long_part), T(deep), T(declared_huge), T(declared_ten_gigabytes), T(bad_owner), T(unknown_type), T(compressed),
