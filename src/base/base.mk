@@ -9,4 +9,5 @@ libbase_a_SOURCES = \
 	src/base/id.c src/base/id.h \
 	src/base/file.c src/base/file.h \
 	src/base/map.c src/base/map.h \
-	src/base/json.c src/base/json.h
+	src/base/json.c src/base/json.h \
+	src/base/ignore.c src/base/ignore.h

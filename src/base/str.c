@@ -260,16 +260,21 @@ void strv_freep(char ***v)
 	*v = NULL;
 }
 
+char **strv_push(char **v, size_t *n, const char *s)
+{
+	/* Room doubles at powers of two, so that adding stays linear in allocations' number. */
+	if ((*n & (*n + 1)) == 0)
+		v = mem_realloc(v, (2 * *n + 2) * sizeof(*v));
+	v[*n] = mem_strdup(s);
+	v[++*n] = NULL;
+	return v;
+}
+
 char **strv_add(char **v, const char *s)
 {
 	size_t n = strv_len(v);
 
-	/* Room doubles at powers of two, so that adding stays linear in allocations' number. */
-	if ((n & (n + 1)) == 0)
-		v = mem_realloc(v, (2 * n + 2) * sizeof(*v));
-	v[n] = mem_strdup(s);
-	v[n + 1] = NULL;
-	return v;
+	return strv_push(v, &n, s);
 }
 
 bool strv_has(char *const *v, const char *s)

@@ -27,6 +27,8 @@ void strv_free(char **v);
 void strv_freep(char ***v);
 /* Appends a copy; returns the (moved) vector. */
 char **strv_add(char **v, const char *s);
+/* The same for a vector of *n strings that was grown by nothing else: its length is not counted again each time. *n follows. */
+char **strv_push(char **v, size_t *n, const char *s);
 bool strv_has(char *const *v, const char *s);
 /* fnmatch-free glob as Go's path.Match: '*', '?', '[...]', '\\'. */
 bool str_glob(const char *pattern, const char *s);

@@ -1,5 +1,5 @@
 if HAVE_CMOCKA
-base_tests = tests/unit/base_str tests/unit/base_data tests/unit/base_file
+base_tests = tests/unit/base_str tests/unit/base_data tests/unit/base_file tests/unit/base_ignore
 check_PROGRAMS += $(base_tests)
 TESTS += $(base_tests)
 base_test_libs = libbase.a $(CMOCKA_LIBS) $(JANSSON_LIBS)
@@ -9,4 +9,6 @@ tests_unit_base_data_SOURCES = tests/unit/base_data.c
 tests_unit_base_data_LDADD = $(base_test_libs)
 tests_unit_base_file_SOURCES = tests/unit/base_file.c
 tests_unit_base_file_LDADD = $(base_test_libs)
+tests_unit_base_ignore_SOURCES = tests/unit/base_ignore.c
+tests_unit_base_ignore_LDADD = $(base_test_libs)
 endif

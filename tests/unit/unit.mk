@@ -8,5 +8,6 @@ include tests/unit/runtime.mk
 include tests/unit/monitor.mk
 include tests/unit/net.mk
 include tests/unit/engine.mk
+include tests/unit/build.mk
 include tests/unit/api.mk
 include tests/unit/cli.mk
