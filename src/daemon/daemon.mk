@@ -7,6 +7,7 @@ kedged_LDADD = libapi.a libengine.a libruntime_client.a libruntime_oci.a libimag
 	$(IMAGE_LIBS) $(BPF_LIBS) $(MNL_LIBS) $(SQLITE_LIBS) $(OPENSSL_LIBS) $(EVENT_LIBS) $(HTTP_PARSER_LIBS) \
 	$(SECCOMP_LIBS) $(CAP_LIBS) $(JANSSON_LIBS)
 
+dist_man_MANS += src/daemon/kedged.8
 systemdsystemunit_DATA = src/daemon/kedge.service src/daemon/kedge.socket
 EXTRA_DIST += src/daemon/kedge.service.in src/daemon/kedge.socket
 CLEANFILES += src/daemon/kedge.service
