@@ -189,6 +189,7 @@ static void prepared(struct work *w)
 	const json_t *log = json_obj(json_obj(doc_host(c), "LogConfig"), "Config");
 	char *bundle CLEANUP(mem_freep) = prepare_bundle(p), *upper CLEANUP(mem_freep) = mem_printf("%s/upper", p->dir);
 	char *work CLEANUP(mem_freep) = mem_printf("%s/work", p->dir), *path CLEANUP(mem_freep) = doc_log_path(c), *runtime CLEANUP(mem_freep) = NULL;
+	char *cache CLEANUP(mem_freep) = mem_printf("%s/seccomp", c->en->exec_root);
 	uint64_t size = 0, files = 1;
 	struct err e = { 0 };
 
@@ -207,7 +208,7 @@ static void prepared(struct work *w)
 	{
 		struct rt_launch a = {
 			.id = c->id, .bundle = bundle, .run_dir = p->run_dir, .lowers = p->layers, .upper = upper, .work = work,
-			.cgroup = p->cgroup, .runtime = runtime, .tty = json_flag(doc_config(c), "Tty", false), .stdin_open = json_flag(doc_config(c), "OpenStdin", false),
+			.cgroup = p->cgroup, .cache = cache, .runtime = runtime, .tty = json_flag(doc_config(c), "Tty", false), .stdin_open = json_flag(doc_config(c), "OpenStdin", false),
 			.stdin_once = json_flag(doc_config(c), "StdinOnce", false),
 			.log = { .driver = doc_log_driver(c), .path = path, .max_size = size, .max_files = (unsigned)files },
 		};

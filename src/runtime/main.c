@@ -100,8 +100,9 @@ static int console_connect(struct err *e)
 static int create(const char *id, pid_t *pid, struct err *e)
 {
 	CLEANUP(fd_closep) int console = -1;
-	struct oci_create_opts o = { .id = id, .bundle = opt.bundle, .root = opt.root, .stdio = { 0, 1, 2 }, .preserve_fds = (int)opt.preserve,
-		.pid_file = opt.pid_file, .systemd_cgroup = opt.systemd };
+	CLEANUP(mem_freep) char *cache = mem_printf("%s.cache", opt.root);
+	struct oci_create_opts o = { .id = id, .bundle = opt.bundle, .root = opt.root, .cache = cache, .stdio = { 0, 1, 2 },
+		.preserve_fds = (int)opt.preserve, .pid_file = opt.pid_file, .systemd_cgroup = opt.systemd };
 
 	console = console_connect(e);
 	if (e->kind != ERR_NONE)

@@ -633,6 +633,7 @@ struct rt *rt_launch(struct loop *l, const char *runtime_path, const struct rt_l
 	pm_put(&b, "work", a->work);
 	pm_put(&b, "runtime", a->runtime);
 	pm_put(&b, "cgroup", a->cgroup);
+	pm_put(&b, "cache", a->cache);
 	pm_put(&b, "tty", a->tty ? "1" : NULL);
 	pm_put(&b, "stdin_open", a->stdin_open ? "1" : NULL);
 	pm_put(&b, "stdin_once", a->stdin_once ? "1" : NULL);

@@ -29,6 +29,7 @@ struct rt_launch {
 	const char *upper, *work;
 	const char *runtime;		/* NULL: built in; else path of an OCI runtime (crun, runc) */
 	const char *cgroup;		/* cgroupsPath of the spec */
+	const char *cache;		/* directory that all containers' monitors share for compiled seccomp profiles; NULL: none */
 	bool tty, stdin_open;		/* stdin_open: attach feeds it; else /dev/null */
 	bool stdin_once;		/* close stdin when the first attached client closes it */
 	struct rt_log log;

@@ -34,7 +34,8 @@ int launch_parse(struct launch *a, const char *p, size_t n, struct err *e)
 
 	*a = (struct launch){ .id = pm_word(p, n, "id"), .bundle = pm_word(p, n, "bundle"), .run_dir = pm_word(p, n, "run_dir"),
 		.upper = pm_word(p, n, "upper"), .work = pm_word(p, n, "work"), .runtime = pm_word(p, n, "runtime"),
-		.cgroup = pm_word(p, n, "cgroup"), .log_driver = pm_word(p, n, "log.driver"), .log_path = pm_word(p, n, "log.path") };
+		.cgroup = pm_word(p, n, "cgroup"), .cache = pm_word(p, n, "cache"),
+		.log_driver = pm_word(p, n, "log.driver"), .log_path = pm_word(p, n, "log.path") };
 	if (!a->id || !a->bundle || !a->run_dir)
 		return err_set(e, ERR_INVALID, "launch of a container without id, bundle or run_dir");
 	while ((w = pm_next(p, n, &at))) {
@@ -248,7 +249,7 @@ static void drop_namespaces(void)
 
 void helper_create(struct report *r)
 {
-	struct oci_create_opts o = { .id = mon.a.id, .bundle = mon.a.bundle, .root = mon.root, .console_socket = mon.console_child,
+	struct oci_create_opts o = { .id = mon.a.id, .bundle = mon.a.bundle, .root = mon.root, .cache = mon.a.cache, .console_socket = mon.console_child,
 		.stdio = { mon.main.in_child, mon.main.out_child[0], mon.main.out_child[1] } };
 	char pid_file[1100];
 	int made;

@@ -86,7 +86,7 @@ enum state {
 };
 
 struct launch {
-	const char *id, *bundle, *run_dir, *upper, *work, *runtime, *cgroup;
+	const char *id, *bundle, *run_dir, *upper, *work, *runtime, *cgroup, *cache;
 	const char *lowers[128];
 	size_t n_lowers;
 	bool tty, stdin_open, stdin_once;

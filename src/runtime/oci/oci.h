@@ -16,6 +16,7 @@ struct oci_create_opts {
 	int console_socket;		/* connected AF_UNIX socket that gets the PTY master by SCM_RIGHTS; -1: none */
 	int preserve_fds;
 	const char *pid_file;		/* or NULL */
+	const char *cache;		/* directory for compiled seccomp profiles, made when missing; or NULL */
 	bool systemd_cgroup;		/* refused */
 };
 /* Makes namespaces, cgroup, mounts; the process waits. The container's init becomes a child of the caller's nearest subreaper or,

@@ -16,6 +16,7 @@ libruntime_oci_a_SOURCES = \
 	src/runtime/oci/cgroup_limits.c \
 	src/runtime/oci/devices.c \
 	src/runtime/oci/seccomp.c \
+	src/runtime/oci/seccomp_cache.c \
 	src/runtime/oci/seccomp_default.c \
 	src/runtime/oci/state.c \
 	src/runtime/oci/sync.c \

@@ -191,6 +191,8 @@ struct seccomp_prog {
 	unsigned flags;		/* SECCOMP_FILTER_FLAG_* */
 };
 int seccomp_compile(const json_t *seccomp, struct seccomp_prog *ret, struct err *e);
+/* seccomp_cache.c: the same, by way of a directory of compiled profiles (made when missing; NULL: none). */
+int seccomp_cached(const json_t *seccomp, const char *cache, struct seccomp_prog *ret, struct err *e);
 void seccomp_done(struct seccomp_prog *p);
 int seccomp_apply(const struct seccomp_prog *p, struct err *e);
 
