@@ -189,6 +189,22 @@ def configuration():
     seccomp = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38}]}
     code, text = Bundle(["/bin/busybox", "mkdir", "/tmp/a"], linux__seccomp=seccomp).run()
     check("linux.seccomp", code != 0 and "not implemented" in text, f"status {code}: {text}")
+    cache = ROOT + ".cache"
+    files = os.listdir(cache)
+    check("a compiled profile is kept", len(files) == 1, files)
+    forms = {"cut": lambda d: d[:len(d) // 2], "empty": lambda d: b"", "of another profile": lambda d: d.replace(b"mkdirat", b"mkdirxx"),
+             "one bit off in the program": lambda d: d[:-20] + bytes([d[-20] ^ 1]) + d[-19:], "as it was": lambda d: d}
+    for name, change in forms.items():
+        path = os.path.join(cache, files[0])
+        data = open(path, "rb").read()
+        with open(path, "wb") as f:
+            f.write(change(data))
+        code, text = Bundle(["/bin/busybox", "mkdir", "/tmp/a"], linux__seccomp=seccomp).run()
+        check(f"a kept profile that is {name}: the filter holds", code != 0 and "not implemented" in text, f"status {code}: {text}")
+        check(f"and the file is whole again", open(path, "rb").read() == data)
+    os.chmod(cache, 0o777)
+    code, text = Bundle(["/bin/busybox", "mkdir", "/tmp/a"], linux__seccomp=seccomp).run()
+    check("a cache that others can write to is not used, the filter holds", code != 0 and "not implemented" in text, f"status {code}: {text}")
     b = Bundle(sh("cat /data/f; touch /data/g || echo read-only"))
     src = os.path.join(b.dir, "src")
     os.mkdir(src)
