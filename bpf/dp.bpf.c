@@ -4,17 +4,37 @@
  *
  *   outside -> uplink (tc ingress) -> published? DNAT -> straight to the container's side of its veth
  *   container -> its veth (tc ingress, our side) -> un-NAT or masquerade -> straight out of the uplink the routes name
+ *   container -> the same -> published port of another container: DNAT -> straight to that one, and back
  *
- * Neither direction sees the host's forwarding path, so neither ip_forward nor the host's firewall is needed for it or can leak
+ * No direction sees the host's forwarding path, so neither ip_forward nor the host's firewall is needed for it or can leak
  * around it: what is for a container and is not a known flow or a published port is dropped at the uplink, what leaves a container
  * and is neither for its own network nor for the host is masqueraded or dropped at its veth.
+ *
+ * IPv4 and IPv6 are one code: addresses are 16 bytes wide, only lib/packet.h and lib/rewrite.h know two headers. There is no translation between
+ * the families: an IPv6 client of a container without IPv6 is served by the engine's proxy.
  */
-#include "lib/nat.h"
+#include "lib/icmp.h"
+#include "lib/publish.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
 
-INLINE int to_container(struct __sk_buff *skb, const struct kedge_endpoint *ep, bool ether)
+enum { AF_INET = 2, AF_INET6 = 10, PACKET_HOST = 0 };
+
+INLINE bool is_ip(const struct __sk_buff *skb)
 {
+	return (skb->protocol == bpf_htons(ETH_P_IP) || skb->protocol == bpf_htons(ETH_P_IPV6)) && !skb->vlan_present;
+}
+
+/* out: towards an uplink. */
+INLINE void count_packet(const struct packet *p, bool out)
+{
+	count(out ? KEDGE_COUNT_OUT_PACKETS : KEDGE_COUNT_IN_PACKETS, 1);
+	count(out ? KEDGE_COUNT_OUT_BYTES : KEDGE_COUNT_IN_BYTES, p->len);
+}
+
+INLINE int to_container(struct __sk_buff *skb, const struct packet *p, const struct kedge_endpoint *ep, bool ether)
+{
+	count_packet(p, false);
 	if (ether) {
 		bpf_skb_store_bytes(skb, 0, ep->mac, 6, 0);
 		bpf_skb_store_bytes(skb, 6, ep->gw_mac, 6, 0);
@@ -31,97 +51,113 @@ INLINE struct kedge_net *net_of(const struct kedge_addr *a)
 	return bpf_map_lookup_elem(&nets, &k);
 }
 
-INLINE struct kedge_publish *publish_of(const struct kedge_tuple *t)
+INLINE bool is_local(const struct kedge_addr *a)
 {
-	struct kedge_publish_key k = { .addr = t->daddr, .port = t->dport, .proto = t->proto };
-	struct kedge_publish *p = bpf_map_lookup_elem(&published, &k);
-
-	if (p)
-		return p;
-	if (!bpf_map_lookup_elem(&locals, &t->daddr))
-		return NULL;
-	__builtin_memset(&k.addr, 0, sizeof(k.addr));
-	return bpf_map_lookup_elem(&published, &k);
+	return bpf_map_lookup_elem(&locals, a) != NULL;
 }
 
-INLINE int icmp_error_in(struct __sk_buff *skb, struct packet *p, bool ether)
+INLINE struct kedge_endpoint *endpoint_of(const struct kedge_addr *a, __u32 generation)
+{
+	struct kedge_endpoint *ep = bpf_map_lookup_elem(&endpoints, a);
+
+	return ep && ep->generation == generation ? ep : NULL;
+}
+
+/* Towards a container: rewrite and hand over. hook for drops. */
+INLINE int forward_in(struct __sk_buff *skb, const struct packet *p, const struct kedge_endpoint *ep, const struct kedge_addr *addr, __u16 port,
+		      bool ether, enum kedge_hook hook)
+{
+	int act;
+
+	if (decrement_ttl(skb, p) < 0) {
+		act = ether ? icmp_reply(skb, p, &p->t.daddr, REPLY_TTL, 0) : TC_ACT_UNSPEC;
+		return act == TC_ACT_UNSPEC ? drop(skb, p, hook, KEDGE_DROP_TTL) : act;
+	}
+	if (rewrite(skb, p, true, addr, port) < 0)
+		return drop(skb, p, hook, KEDGE_DROP_REWRITE);
+	return to_container(skb, p, ep, ether);
+}
+
+/* ---- outside -> container ---- */
+
+INLINE int icmp_error_in(struct __sk_buff *skb, struct packet *p, bool ether, bool inside)
 {
 	struct kedge_endpoint *ep;
-	struct kedge_tuple t;
+	struct inner in = {};
 	struct kedge_ct *c;
-	struct iphdr inner;
-	__u32 inner_l4;
 
-	if (icmp_inner(skb, p, &inner, &t, &inner_l4) < 0)
-		return TC_ACT_UNSPEC;
-	c = bpf_map_lookup_elem(&ct, &t);
-	if (!c || c->xlate != KEDGE_XLATE_DST)
-		return TC_ACT_UNSPEC;		/* about the host's own traffic */
-	ep = bpf_map_lookup_elem(&endpoints, &c->addr);
-	if (!ep || ep->generation != c->generation)
-		return drop(KEDGE_DROP_NO_ENDPOINT);
+	c = icmp_inner(skb, p, &in) < 0 ? NULL : bpf_map_lookup_elem(&ct, &in.t);
+	if (!c || c->xlate != KEDGE_XLATE_DST)		/* about the host's own traffic */
+		return inside ? drop(skb, p, KEDGE_HOOK_UPLINK, KEDGE_DROP_NO_FLOW) : TC_ACT_UNSPEC;
 	struct kedge_ct copy = *c;
 
+	ep = endpoint_of(&copy.addr, copy.generation);
+	if (!ep)
+		return drop(skb, p, KEDGE_HOOK_UPLINK, KEDGE_DROP_NO_ENDPOINT);
 	if (decrement_ttl(skb, p) < 0)
-		return drop(KEDGE_DROP_TTL);
-	/* decrement_ttl() has changed nothing the rewrite looks at */
-	if (icmp_error_rewrite(skb, p, &inner, inner_l4, &copy, true) < 0)
-		return drop(KEDGE_DROP_REWRITE);
-	return to_container(skb, ep, ether);
+		return drop(skb, p, KEDGE_HOOK_UPLINK, KEDGE_DROP_TTL);
+	if (icmp_error_rewrite(skb, p, &in, &copy, true) < 0)
+		return drop(skb, p, KEDGE_HOOK_UPLINK, KEDGE_DROP_REWRITE);
+	count(KEDGE_COUNT_ICMP_TRANSLATED, 1);
+	return to_container(skb, p, ep, ether);
 }
 
 INLINE int uplink(struct __sk_buff *skb, __u32 l3, bool ether)
 {
-	struct packet p = {};
+	struct kedge_backend to = {};
 	struct kedge_endpoint *ep;
 	struct kedge_publish *pub;
-	struct kedge_addr addr;
+	struct packet p = {};
 	struct kedge_ct *c;
+	bool local, inside;
 	enum parse r;
-	__u16 port;
 
-	if (skb->protocol != bpf_htons(ETH_P_IP) || skb->vlan_present)
+	/* Not for us: somebody captures, or a bridge floods. */
+	if (!is_ip(skb) || skb->pkt_type != PACKET_HOST)
 		return TC_ACT_UNSPEC;
-	r = parse_ipv4(skb, l3, &p);
+	r = parse(skb, l3, &p);
 	if (r == PARSE_BAD)
 		return TC_ACT_UNSPEC;		/* the host's stack knows what to say */
-	if (net_of(&p.t.daddr) && !bpf_map_lookup_elem(&locals, &p.t.daddr))
-		return drop(KEDGE_DROP_UNPUBLISHED);
+	/* What is bound to the loopback addresses is for the host alone, whatever route_localnet says. */
+	if (addr_loopback(&p.t.daddr) || addr_loopback(&p.t.saddr))
+		return drop(skb, &p, KEDGE_HOOK_UPLINK, KEDGE_DROP_MARTIAN);
+	/* Bound to one link: the container's link is another. */
+	if (addr_link_local(&p.t.daddr) || addr_link_local(&p.t.saddr))
+		return TC_ACT_UNSPEC;
+	local = is_local(&p.t.daddr);
+	inside = !local && net_of(&p.t.daddr);
 	if (r == PARSE_OTHER)
-		return TC_ACT_UNSPEC;
+		return inside ? drop(skb, &p, KEDGE_HOOK_UPLINK, KEDGE_DROP_UNPUBLISHED) : TC_ACT_UNSPEC;
 	if (p.icmp_error)
-		return icmp_error_in(skb, &p, ether);
+		return icmp_error_in(skb, &p, ether, inside);
 	if ((p.later_fragment || p.first_fragment) && frag_ports(&p) < 0)
-		return TC_ACT_UNSPEC;
+		return inside ? drop(skb, &p, KEDGE_HOOK_UPLINK, KEDGE_DROP_FRAGMENT) : TC_ACT_UNSPEC;
 	c = bpf_map_lookup_elem(&ct, &p.t);
 	if (c && c->xlate == KEDGE_XLATE_DST) {
-		ep = bpf_map_lookup_elem(&endpoints, &c->addr);
-		if (ep && ep->generation == c->generation) {
+		ep = endpoint_of(&c->addr, c->generation);
+		if (ep) {
 			ct_touch(c, &p);
-			addr = c->addr;
-			port = c->port;
-			goto forward;
+			to.addr = c->addr;
+			return forward_in(skb, &p, ep, &to.addr, c->port, ether, KEDGE_HOOK_UPLINK);
 		}
 		bpf_map_delete_elem(&ct, &p.t);	/* of a container that is gone */
 	}
-	if (p.t.proto == IPPROTO_ICMP || p.later_fragment)
-		return TC_ACT_UNSPEC;
-	pub = publish_of(&p.t);
+	pub = is_icmp(p.t.proto) || p.later_fragment ? NULL : publish_find(&p.t.daddr, p.t.dport, p.t.proto, local);
 	if (!pub)
-		return TC_ACT_UNSPEC;
-	ep = bpf_map_lookup_elem(&endpoints, &pub->addr);
-	if (!ep || ep->generation != pub->generation)
-		return drop(KEDGE_DROP_NO_ENDPOINT);
-	addr = pub->addr;
-	port = pub->port;
-	if (ct_create(&p.t, &addr, port, KEDGE_XLATE_DST, &p.t.daddr, p.t.dport, ep->generation) < 0)
-		return drop(KEDGE_DROP_NO_PORT);
-forward:
-	if (decrement_ttl(skb, &p) < 0)
-		return drop(KEDGE_DROP_TTL);
-	if (rewrite(skb, &p, true, addr.w[3], port) < 0)
-		return drop(KEDGE_DROP_REWRITE);
-	return to_container(skb, ep, ether);
+		return inside ? drop(skb, &p, KEDGE_HOOK_UPLINK, KEDGE_DROP_UNPUBLISHED) : TC_ACT_UNSPEC;
+	if (!source_allowed(pub, &p.t.saddr))
+		return drop(skb, &p, KEDGE_HOOK_UPLINK, KEDGE_DROP_SOURCE);
+	if (pub->flags & KEDGE_PUBLISH_GUARDED)
+		return inside ? drop(skb, &p, KEDGE_HOOK_UPLINK, KEDGE_DROP_UNPUBLISHED) : TC_ACT_UNSPEC;
+	if (backend_pick(pub, &p.t.saddr, p.t.sport, p.t.dport, &to) < 0)
+		return drop(skb, &p, KEDGE_HOOK_UPLINK, pub->lb ? KEDGE_DROP_NO_BACKEND : KEDGE_DROP_NO_ENDPOINT);
+	ep = endpoint_of(&to.addr, to.generation);
+	if (!ep)
+		return drop(skb, &p, KEDGE_HOOK_UPLINK, KEDGE_DROP_NO_ENDPOINT);
+	if (ct_create(&p, &to.addr, to.port, KEDGE_XLATE_DST, &p.t.daddr, p.t.dport, to.generation, false) < 0)
+		return drop(skb, &p, KEDGE_HOOK_UPLINK, KEDGE_DROP_NO_PORT);
+	count(KEDGE_COUNT_FLOWS_PUBLISHED, 1);
+	return forward_in(skb, &p, ep, &to.addr, to.port, ether, KEDGE_HOOK_UPLINK);
 }
 
 SEC("tc")
@@ -136,15 +172,46 @@ int kedge_uplink_l3(struct __sk_buff *skb)
 	return uplink(skb, 0, false);
 }
 
-/* Where a packet to daddr leaves, by the host's routes; 0: nowhere. */
-INLINE __u32 route(struct __sk_buff *skb, const struct packet *p, __u32 bridge_ifindex)
-{
-	struct bpf_fib_lookup f = {
-		.family = 2 /* AF_INET */, .l4_protocol = p->t.proto, .ipv4_src = p->ip.saddr, .ipv4_dst = p->ip.daddr, .ifindex = bridge_ifindex,
-	};
-	long r = bpf_fib_lookup(skb, &f, sizeof(f), 0);
+/* ---- container -> elsewhere ---- */
 
-	return r == BPF_FIB_LKUP_RET_SUCCESS || r == BPF_FIB_LKUP_RET_NO_NEIGH ? f.ifindex : 0;
+struct way {				/* out, by the host's routes */
+	__u32 ifindex;
+	__u16 mtu;
+	bool too_big;
+	struct bpf_redir_neigh next;
+};
+
+/* 0, or negative: nowhere. */
+INLINE int route(struct __sk_buff *skb, const struct packet *p, __u32 bridge_ifindex, struct way *w)
+{
+	struct bpf_fib_lookup f = { .family = p->v6 ? AF_INET6 : AF_INET, .l4_protocol = p->t.proto, .ifindex = bridge_ifindex };
+	long r;
+
+	/* A packet of several segments is as long as its largest one will be. */
+	f.tot_len = skb->gso_segs > 1 ? (__u16)(skb->gso_size + (p->l4 - p->l3) + 20) : p->len;
+	if (p->v6) {
+		__builtin_memcpy(f.ipv6_src, &p->t.saddr, 16);
+		__builtin_memcpy(f.ipv6_dst, &p->t.daddr, 16);
+	} else {
+		f.ipv4_src = p->t.saddr.w[3];
+		f.ipv4_dst = p->t.daddr.w[3];
+	}
+	r = bpf_fib_lookup(skb, &f, sizeof(f), 0);
+	w->too_big = r == BPF_FIB_LKUP_RET_FRAG_NEEDED;
+	if (w->too_big) {
+		w->mtu = f.mtu_result;
+		return 0;
+	}
+	if (r != BPF_FIB_LKUP_RET_SUCCESS && r != BPF_FIB_LKUP_RET_NO_NEIGH)
+		return -1;
+	w->ifindex = f.ifindex;
+	w->mtu = r == BPF_FIB_LKUP_RET_SUCCESS ? f.mtu_result : 0;	/* not told for a next hop nobody has asked for yet */
+	w->next.nh_family = f.family;
+	if (f.family == AF_INET6)
+		__builtin_memcpy(w->next.ipv6_nh, f.ipv6_dst, 16);
+	else
+		w->next.ipv4_nh = f.ipv4_dst;
+	return 0;
 }
 
 INLINE bool port_ok(__u16 host_order)
@@ -152,106 +219,224 @@ INLINE bool port_ok(__u16 host_order)
 	return (host_order >= 1024 && host_order < 32768) || host_order >= 61000;
 }
 
-/* A new flow out of a container: picks a port of the host and makes the entries. 0 or a drop. */
-INLINE int masquerade(struct packet *p, const struct kedge_endpoint *ep, __u32 out, struct kedge_addr *addr, __u16 *port)
+/*
+ * A new flow out of a container: picks a port of the host and makes the entries. The container's own port where it is outside the range the
+ * kernel gives to the host's own connections, else a random one outside that range; the more are taken, the more tries it needs, so from the last
+ * one on its neighbours are tried too. 0 or a reason.
+ */
+enum { TRIES_RANDOM = 8, TRIES_NEXT = 24, PORTS_LOW = 32768 - 1024, PORTS = PORTS_LOW + 65536 - 61000 };
+
+INLINE int masquerade(struct packet *p, const struct kedge_endpoint *ep, __u32 out, struct kedge_backend *to)
 {
-	struct kedge_addr *src = bpf_map_lookup_elem(&sources, &out);
-	__u16 own = bpf_ntohs(p->t.sport);
+	struct kedge_source_addr_key k = { .ifindex = out, .v6 = p->v6 };
+	struct kedge_addr *src = bpf_map_lookup_elem(&sources, &k);
+	__u32 pick = 0;
 
 	if (!src)
-		return drop(KEDGE_DROP_NO_SOURCE);
-	*addr = *src;
-	for (int i = 0; i < 16; i++) {
-		__u32 rnd = bpf_get_prandom_u32() % (32768 - 1024 + 65536 - 61000);
-		__u16 pick = rnd < 32768 - 1024 ? 1024 + rnd : 61000 + (rnd - (32768 - 1024));
-
-		if (i == 0 && (port_ok(own) || p->t.proto == IPPROTO_ICMP))
-			pick = own;
-		*port = bpf_htons(pick);
-		if (ct_create(&p->t, addr, *port, KEDGE_XLATE_SRC, &p->t.saddr, p->t.sport, ep->generation) == 0)
+		return KEDGE_DROP_NO_SOURCE;
+	to->addr = *src;
+	for (int i = 0; i <= TRIES_RANDOM + TRIES_NEXT; i++) {
+		if (p->t.proto == IPPROTO_SCTP || (i == 0 && (is_icmp(p->t.proto) || port_ok(bpf_ntohs(p->t.sport))))) {
+			to->port = p->t.sport;
+		} else {
+			pick = i <= TRIES_RANDOM ? bpf_get_prandom_u32() % PORTS : (pick + 1) % PORTS;
+			to->port = bpf_htons((__u16)(pick < PORTS_LOW ? 1024 + pick : 61000 + (pick - PORTS_LOW)));
+		}
+		if (ct_create(p, &to->addr, to->port, KEDGE_XLATE_SRC, &p->t.saddr, p->t.sport, ep->generation, true) == 0) {
+			count(KEDGE_COUNT_FLOWS_MASQUERADED, 1);
 			return 0;
+		}
+		if (p->t.proto == IPPROTO_SCTP)
+			break;
 	}
-	return drop(KEDGE_DROP_NO_PORT);
+	return KEDGE_DROP_NO_PORT;
+}
+
+INLINE int dropped(struct __sk_buff *skb, const struct packet *p, enum kedge_drop why)
+{
+	return drop(skb, p, KEDGE_HOOK_CONTAINER, why);
+}
+
+/* The packet leaves with another source: to another container (the answer of a published port) or out of an uplink. */
+INLINE int forward_out(struct __sk_buff *skb, struct packet *p, const struct kedge_net *own, const struct kedge_addr *addr, __u16 port, const struct way *w,
+		       const struct kedge_endpoint *peer)
+{
+	int act;
+
+	if (w->too_big && !peer) {
+		act = p->dont_fragment ? icmp_reply(skb, p, &own->gateway, REPLY_TOO_BIG, w->mtu) : TC_ACT_UNSPEC;
+		return act == TC_ACT_UNSPEC ? dropped(skb, p, KEDGE_DROP_TOO_BIG) : act;
+	}
+	if (decrement_ttl(skb, p) < 0) {
+		act = icmp_reply(skb, p, &own->gateway, REPLY_TTL, 0);
+		return act == TC_ACT_UNSPEC ? dropped(skb, p, KEDGE_DROP_TTL) : act;
+	}
+	if (rewrite(skb, p, false, addr, port) < 0)
+		return dropped(skb, p, KEDGE_DROP_REWRITE);
+	if (peer) {
+		count(KEDGE_COUNT_HAIRPIN_PACKETS, 1);
+		bpf_skb_change_type(skb, PACKET_HOST);	/* it was for the bridge's address, not the veth's */
+		return to_container(skb, p, peer, true);
+	}
+	if (clamp_mss(skb, p, w->mtu))
+		count(KEDGE_COUNT_MSS_CLAMPED, 1);
+	count_packet(p, true);
+	return bpf_redirect_neigh(w->ifindex, (struct bpf_redir_neigh *)&w->next, sizeof(w->next), 0);
+}
+
+/* An ICMP error a container sends about a flow. TC_ACT_UNSPEC: about none of ours. */
+INLINE int icmp_error_out(struct __sk_buff *skb, struct packet *p, const struct kedge_endpoint *ep)
+{
+	struct kedge_endpoint *peer;
+	struct inner in = {};
+	struct way w = {};
+	struct kedge_ct *c;
+
+	if (icmp_inner(skb, p, &in) < 0)
+		return TC_ACT_UNSPEC;
+	c = bpf_map_lookup_elem(&ct, &in.t);
+	if (!c || c->xlate != KEDGE_XLATE_SRC || c->generation != ep->generation)
+		return TC_ACT_UNSPEC;
+	struct kedge_ct copy = *c;
+
+	peer = bpf_map_lookup_elem(&endpoints, &p->t.daddr);
+	if (!peer && (route(skb, p, ep->bridge_ifindex, &w) < 0 || w.too_big))
+		return dropped(skb, p, KEDGE_DROP_NO_ROUTE);
+	if (icmp_error_rewrite(skb, p, &in, &copy, false) < 0)
+		return dropped(skb, p, KEDGE_DROP_REWRITE);
+	count(KEDGE_COUNT_ICMP_TRANSLATED, 1);
+	if (peer) {
+		bpf_skb_change_type(skb, PACKET_HOST);
+		return to_container(skb, p, peer, true);
+	}
+	count_packet(p, true);
+	return bpf_redirect_neigh(w.ifindex, &w.next, sizeof(w.next), 0);
+}
+
+/* To an address of the host: a published port goes straight to its container, anything else to the host. */
+INLINE int to_host(struct __sk_buff *skb, struct packet *p, bool fresh)
+{
+	struct kedge_backend to = {};
+	struct kedge_endpoint *ep;
+	struct kedge_publish *pub;
+
+	pub = fresh ? publish_find(&p->t.daddr, p->t.dport, p->t.proto, true) : NULL;
+	if (!pub || pub->flags & KEDGE_PUBLISH_GUARDED || addr_link_local(&p->t.daddr))
+		return TC_ACT_UNSPEC;
+	if (!source_allowed(pub, &p->t.saddr))
+		return dropped(skb, p, KEDGE_DROP_SOURCE);
+	if (backend_pick(pub, &p->t.saddr, p->t.sport, p->t.dport, &to) < 0)
+		return dropped(skb, p, pub->lb ? KEDGE_DROP_NO_BACKEND : KEDGE_DROP_NO_ENDPOINT);
+	/* A container that talks to itself would see its own address as the sender's: the proxy stands between. */
+	if (addr_same(&to.addr, &p->t.saddr))
+		return TC_ACT_UNSPEC;
+	ep = endpoint_of(&to.addr, to.generation);
+	if (!ep)
+		return dropped(skb, p, KEDGE_DROP_NO_ENDPOINT);
+	if (ct_create(p, &to.addr, to.port, KEDGE_XLATE_DST, &p->t.daddr, p->t.dport, to.generation, false) < 0)
+		return dropped(skb, p, KEDGE_DROP_NO_PORT);
+	count(KEDGE_COUNT_FLOWS_PUBLISHED, 1);
+	bpf_skb_change_type(skb, PACKET_HOST);
+	return forward_in(skb, p, ep, &to.addr, to.port, true, KEDGE_HOOK_CONTAINER);
 }
 
 SEC("tc")
 int kedge_container(struct __sk_buff *skb)
 {
-	struct packet p = {};
+	struct kedge_endpoint *ep, *peer = NULL;
+	struct kedge_backend to = {};
 	struct kedge_net *own, *other;
-	struct kedge_endpoint *ep;
-	struct kedge_addr addr;
+	struct packet p = {};
 	struct kedge_ct *c;
+	struct way w = {};
+	bool local, ports;
 	enum parse r;
-	__u32 out;
-	__u16 port;
-	int act;
+	int why;
 
-	if (skb->protocol != bpf_htons(ETH_P_IP) || skb->vlan_present)
+	if (!is_ip(skb))
 		return TC_ACT_UNSPEC;
-	r = parse_ipv4(skb, ETH_HLEN, &p);
+	r = parse(skb, ETH_HLEN, &p);
 	if (r == PARSE_BAD)
-		return drop(KEDGE_DROP_MALFORMED);
+		return dropped(skb, &p, KEDGE_DROP_MALFORMED);
+	if (addr_loopback(&p.t.daddr) || addr_loopback(&p.t.saddr))
+		return dropped(skb, &p, KEDGE_DROP_MARTIAN);
+	/* Broadcast and multicast stay on the bridge, as what is bound to a link does. */
+	if (addr_multicast(&p.t.daddr) || addr_link_local(&p.t.daddr) || addr_link_local(&p.t.saddr))
+		return TC_ACT_UNSPEC;
 	ep = bpf_map_lookup_elem(&endpoints, &p.t.saddr);
+	if (ep && ep->host_ifindex != skb->ifindex)
+		return dropped(skb, &p, KEDGE_DROP_SPOOFED);
+	/* Not an address we gave (a lab's own addresses): its own bridge and the host may hear it, nobody else. */
 	own = net_of(&p.t.saddr);
-	/* Not an address we gave (DHCP inside, a lab's own addresses): its own bridge and the host may hear it, nobody else. */
+	local = is_local(&p.t.daddr);
+	ports = r == PARSE_OK && !p.icmp_error;
+	if (ep && own && r == PARSE_OK && p.icmp_error) {
+		why = icmp_error_out(skb, &p, ep);
+		if (why != TC_ACT_UNSPEC)
+			return why;
+	}
+	if (ports && (p.later_fragment || p.first_fragment) && frag_ports(&p) < 0)
+		ports = false;
+	c = ports && ep && own ? bpf_map_lookup_elem(&ct, &p.t) : NULL;
+	if (c && c->xlate == KEDGE_XLATE_SRC && c->generation == ep->generation) {
+		/* The answer of a published port, or of a masqueraded flow what follows. */
+		to.addr = c->addr;
+		to.port = c->port;
+		peer = local ? NULL : bpf_map_lookup_elem(&endpoints, &p.t.daddr);
+		if (!peer && route(skb, &p, ep->bridge_ifindex, &w) < 0)
+			return dropped(skb, &p, KEDGE_DROP_NO_ROUTE);
+		ct_touch(c, &p);
+		return forward_out(skb, &p, own, &to.addr, to.port, &w, peer);
+	}
+	if (c && c->xlate == KEDGE_XLATE_DST) {
+		/* Another container's published port, once more. */
+		peer = endpoint_of(&c->addr, c->generation);
+		if (peer) {
+			ct_touch(c, &p);
+			to.addr = c->addr;
+			bpf_skb_change_type(skb, PACKET_HOST);
+			count(KEDGE_COUNT_HAIRPIN_PACKETS, 1);
+			return forward_in(skb, &p, peer, &to.addr, c->port, true, KEDGE_HOOK_CONTAINER);
+		}
+		bpf_map_delete_elem(&ct, &p.t);
+	}
+	if (local) {
+		if (own && own->flags & KEDGE_NET_INTERNAL)
+			return addr_same(&p.t.daddr, &own->gateway) ? TC_ACT_UNSPEC : dropped(skb, &p, KEDGE_DROP_ISOLATED);
+		return to_host(skb, &p, ep && own && ports && has_ports(p.t.proto) && !p.later_fragment);
+	}
 	other = net_of(&p.t.daddr);
-	if (bpf_map_lookup_elem(&locals, &p.t.daddr))
-		return TC_ACT_UNSPEC;			/* for the host; the proxy answers on published ports */
-	if (p.t.daddr.w[3] == 0xffffffff || (bpf_ntohl(p.t.daddr.w[3]) >> 28) == 14)
-		return TC_ACT_UNSPEC;			/* broadcast and multicast stay on the bridge */
 	if (other) {
-		if (own && own->bridge_ifindex == other->bridge_ifindex)
-			return TC_ACT_UNSPEC;		/* a neighbour: the bridge delivers */
-		return drop(KEDGE_DROP_ISOLATED);
+		/* A neighbour: the bridge delivers. */
+		if (own && own->bridge_ifindex == other->bridge_ifindex && !(own->flags & KEDGE_NET_NO_ICC))
+			return TC_ACT_UNSPEC;
+		return dropped(skb, &p, KEDGE_DROP_ISOLATED);
 	}
 	if (!ep || !own)
-		return drop(KEDGE_DROP_NO_ENDPOINT);
+		return dropped(skb, &p, KEDGE_DROP_NO_ENDPOINT);
+	if (own->flags & KEDGE_NET_INTERNAL || !(own->flags & (KEDGE_NET_MASQUERADE | KEDGE_NET_ROUTED)))
+		return dropped(skb, &p, KEDGE_DROP_ISOLATED);
 	if (r == PARSE_OTHER)
-		return drop(KEDGE_DROP_PROTOCOL);
-	if (p.icmp_error) {
-		struct kedge_tuple t;
-		struct iphdr inner;
-		__u32 inner_l4;
-
-		if (icmp_inner(skb, &p, &inner, &t, &inner_l4) < 0)
-			return drop(KEDGE_DROP_MALFORMED);
-		c = bpf_map_lookup_elem(&ct, &t);
-		out = route(skb, &p, ep->bridge_ifindex);
-		if (!c || c->xlate != KEDGE_XLATE_SRC || !out)
-			return drop(KEDGE_DROP_NO_ROUTE);
-		struct kedge_ct copy = *c;
-
-		if (icmp_error_rewrite(skb, &p, &inner, inner_l4, &copy, false) < 0)
-			return drop(KEDGE_DROP_REWRITE);
-		return bpf_redirect_neigh(out, NULL, 0, 0);
+		return dropped(skb, &p, KEDGE_DROP_PROTOCOL);
+	if (p.icmp_error)
+		return dropped(skb, &p, KEDGE_DROP_NO_FLOW);
+	if (!ports || p.later_fragment)
+		return dropped(skb, &p, KEDGE_DROP_FRAGMENT);
+	if (route(skb, &p, ep->bridge_ifindex, &w) < 0)
+		return dropped(skb, &p, KEDGE_DROP_NO_ROUTE);
+	if (w.too_big) {
+		why = p.dont_fragment ? icmp_reply(skb, &p, &own->gateway, REPLY_TOO_BIG, w.mtu) : TC_ACT_UNSPEC;
+		return why == TC_ACT_UNSPEC ? dropped(skb, &p, KEDGE_DROP_TOO_BIG) : why;
 	}
-	if ((p.later_fragment || p.first_fragment) && frag_ports(&p) < 0)
-		return drop(KEDGE_DROP_FRAGMENT);
-	c = bpf_map_lookup_elem(&ct, &p.t);
-	if (c && c->xlate == KEDGE_XLATE_SRC && c->generation == ep->generation) {
-		ct_touch(c, &p);
-		c->flags |= KEDGE_CT_REPLIED;
-		addr = c->addr;
-		port = c->port;
-		out = route(skb, &p, ep->bridge_ifindex);
-		if (!out)
-			return drop(KEDGE_DROP_NO_ROUTE);
+	if (own->flags & KEDGE_NET_ROUTED) {
+		to.addr = p.t.saddr;
+		to.port = p.t.sport;
+		why = ct_create(&p, &to.addr, to.port, KEDGE_XLATE_SRC, &p.t.saddr, p.t.sport, ep->generation, false) < 0 ? KEDGE_DROP_NO_PORT : 0;
+		/* KEDGE_DROP_UNPUBLISHED is 0 and no answer of ours here. */
 	} else {
-		if (!own->masquerade)
-			return drop(KEDGE_DROP_ISOLATED);
-		if (p.later_fragment)
-			return drop(KEDGE_DROP_FRAGMENT);
-		out = route(skb, &p, ep->bridge_ifindex);
-		if (!out)
-			return drop(KEDGE_DROP_NO_ROUTE);
-		act = masquerade(&p, ep, out, &addr, &port);
-		if (act)
-			return act;
+		why = masquerade(&p, ep, w.ifindex, &to);
 	}
-	if (decrement_ttl(skb, &p) < 0)
-		return drop(KEDGE_DROP_TTL);
-	if (rewrite(skb, &p, false, addr.w[3], port) < 0)
-		return drop(KEDGE_DROP_REWRITE);
-	return bpf_redirect_neigh(out, NULL, 0, 0);
+	if (why)
+		return dropped(skb, &p, (enum kedge_drop)why);
+	return forward_out(skb, &p, own, &to.addr, to.port, &w, NULL);
 }

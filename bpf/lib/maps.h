@@ -29,6 +29,30 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 16384);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct kedge_range_key);
+	__type(value, struct kedge_publish);
+} ranges SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 256 * KEDGE_LB_SLOTS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct kedge_lb_key);
+	__type(value, struct kedge_backend);
+} lb_slots SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 16384);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct kedge_source_key);
+	__type(value, __u32);
+} source_lists SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(max_entries, 1024);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct kedge_net_key);
@@ -45,9 +69,9 @@ struct {				/* the host's addresses -> interface */
 
 struct {				/* interface -> source address of what leaves there */
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1024);
+	__uint(max_entries, 2048);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, __u32);
+	__type(key, struct kedge_source_addr_key);
 	__type(value, struct kedge_addr);
 } sources SEC(".maps");
 
@@ -73,6 +97,13 @@ struct {
 } drops SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, KEDGE_COUNTER_COUNT);
+	__type(key, __u32);
+	__type(value, __u64);
+} counters SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
@@ -84,20 +115,58 @@ struct {				/* wakes the engine: flows exist, sweep */
 	__uint(max_entries, 4096);
 } wakeups SEC(".maps");
 
-INLINE int drop(enum kedge_drop why)
+struct {				/* struct kedge_event; full: the event is lost, the counter is not */
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 256 * 1024);
+} events SEC(".maps");
+
+INLINE void count(enum kedge_counter what, __u64 by)
 {
+	__u32 i = what;
+	__u64 *n = bpf_map_lookup_elem(&counters, &i);
+
+	if (n)
+		*n += by;
+}
+
+INLINE struct kedge_control *control_get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&control, &zero);
+}
+
+/* p may be half filled. */
+INLINE int drop(struct __sk_buff *skb, const struct packet *p, enum kedge_hook hook, enum kedge_drop why)
+{
+	struct kedge_control *c = control_get();
+	struct kedge_event *ev;
 	__u32 i = why;
 	__u64 *n = bpf_map_lookup_elem(&drops, &i);
 
 	if (n)
 		(*n)++;
+	if (!c || !c->listeners)
+		return TC_ACT_SHOT;
+	ev = bpf_ringbuf_reserve(&events, sizeof(*ev), 0);
+	if (ev) {
+		ev->at = bpf_ktime_get_boot_ns();
+		ev->t = p->t;
+		ev->ifindex = skb->ifindex;
+		ev->len = skb->len;
+		ev->hook = hook;
+		ev->reason = why;
+		ev->tcp_flags = p->tcp_flags;
+		ev->icmp_type = p->icmp_type;
+		ev->pad = 0;
+		bpf_ringbuf_submit(ev, 0);
+	}
 	return TC_ACT_SHOT;
 }
 
 INLINE void wake_sweeper(void)
 {
-	__u32 zero = 0;
-	struct kedge_control *c = bpf_map_lookup_elem(&control, &zero);
+	struct kedge_control *c = control_get();
 	__u32 one = 1;
 
 	if (c && !c->armed) {

@@ -38,7 +38,7 @@ struct dp_endpoint {
 
 struct dp_publish {
 	uint8_t proto;			/* IPPROTO_TCP, IPPROTO_UDP */
-	struct in6_addr host_addr;	/* :: = every IPv4 address of the host */
+	struct in6_addr host_addr;	/* :: or 0.0.0.0 = every address of the host, of the endpoint's family; one of the other family is left to the proxy */
 	uint16_t host_port;
 	struct in6_addr addr;		/* the endpoint */
 	uint16_t port;

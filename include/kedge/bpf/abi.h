@@ -9,7 +9,7 @@
  * next engine starts with fresh maps. Addresses are 16 bytes in network byte order, IPv4 mapped (::ffff:a.b.c.d); ports are in
  * network byte order.
  */
-#define KEDGE_ABI 1
+#define KEDGE_ABI 2
 
 struct kedge_addr {
 	__u32 w[4];
@@ -21,6 +21,7 @@ struct kedge_tuple {			/* a packet as it arrives at the hook */
 	__u8 proto;
 	__u8 pad[3];
 };
+_Static_assert(sizeof(struct kedge_tuple) == 40, "a map's key: no hidden padding");
 
 enum kedge_xlate {
 	KEDGE_XLATE_DST,		/* towards a container: published port, or reply to a masqueraded packet */
@@ -31,16 +32,21 @@ enum kedge_ct_flags {
 	KEDGE_CT_REPLIED = 1,		/* the other direction has been seen */
 	KEDGE_CT_FIN = 2,		/* FIN seen in this direction */
 	KEDGE_CT_RST = 4,
+	KEDGE_CT_ORIGIN = 8,		/* the direction of the flow's first packet */
+	KEDGE_CT_CONFIRMED = 16,	/* TCP: this direction went on after its SYN, so its sender is real */
 };
 
 struct kedge_ct {			/* each flow has two entries, one a direction */
 	struct kedge_addr addr;		/* the new destination or source */
 	__u64 seen;			/* bpf_ktime_get_boot_ns() of the last packet */
+	__u64 created;
+	__u64 packets, bytes;		/* of this direction, from the IP header on; a flow's packets come on one CPU, races may lose some */
 	__u32 generation;		/* of the container's endpoint */
 	__u16 port;
 	__u8 xlate;
 	__u8 flags;
 };
+_Static_assert(sizeof(struct kedge_ct) == 56, "shared");
 
 struct kedge_endpoint {			/* by container address */
 	__u32 host_ifindex, bridge_ifindex, generation;
@@ -48,15 +54,48 @@ struct kedge_endpoint {			/* by container address */
 };
 
 struct kedge_publish_key {
-	struct kedge_addr addr;		/* :: any address of the host */
+	struct kedge_addr addr;		/* ::ffff:0.0.0.0 any IPv4, :: any IPv6 address of the host */
 	__u16 port;
 	__u8 proto, pad;
 };
 
+struct kedge_range_key {		/* LPM: a range of ports is cut into aligned blocks, as a range of addresses is into prefixes */
+	__u32 prefix;			/* 128 + 16 + leading bits of the port */
+	struct kedge_addr addr;
+	__u8 proto, pad;
+	__u16 port;
+};
+
+enum kedge_publish_flags {
+	KEDGE_PUBLISH_GUARDED = 1,	/* through the host's own firewall to the engine's listener */
+	KEDGE_PUBLISH_AFFINITY = 2,	/* lb: a client stays with its backend */
+};
+
 struct kedge_publish {
+	struct kedge_addr addr;		/* the container, unless lb */
+	__u32 generation;
+	__u32 lb;			/* not 0: the backends of this table of lb_slots */
+	__u32 sources;			/* not 0: only clients in this list of source_lists */
+	__u16 first;			/* a packet to host port h goes to port + (h - first) */
+	__u16 port;
+	__u16 flags, pad;
+};
+_Static_assert(sizeof(struct kedge_publish) == 36, "shared");
+
+struct kedge_lb_key {
+	__u32 lb, slot;
+};
+
+struct kedge_backend {
 	struct kedge_addr addr;
 	__u32 generation;
 	__u16 port, pad;
+};
+
+struct kedge_source_key {		/* LPM */
+	__u32 prefix;			/* 32 + bits of the address */
+	__u32 list;
+	struct kedge_addr addr;
 };
 
 struct kedge_net_key {			/* LPM */
@@ -64,9 +103,21 @@ struct kedge_net_key {			/* LPM */
 	struct kedge_addr addr;
 };
 
+enum kedge_net_flags {
+	KEDGE_NET_MASQUERADE = 1,
+	KEDGE_NET_INTERNAL = 2,		/* no way out or in but to the bridge's own address */
+	KEDGE_NET_NO_ICC = 4,		/* its containers do not reach each other */
+	KEDGE_NET_ROUTED = 8,		/* out with their own addresses; in to published ports only, without translation */
+};
+
 struct kedge_net {
 	struct kedge_addr gateway;
-	__u32 bridge_ifindex, masquerade;
+	__u32 bridge_ifindex, flags;
+};
+
+struct kedge_source_addr_key {		/* an interface's own address, per family */
+	__u32 ifindex;
+	__u32 v6;
 };
 
 struct kedge_frag_key {
@@ -102,7 +153,13 @@ struct kedge_local {			/* what it believes to talk to */
 	X(NO_PORT, "no-free-port") \
 	X(NO_ROUTE, "no-route") \
 	X(PROTOCOL, "protocol") \
-	X(REWRITE, "rewrite")
+	X(REWRITE, "rewrite") \
+	X(MARTIAN, "martian") \
+	X(SPOOFED, "spoofed") \
+	X(SOURCE, "source-not-allowed") \
+	X(NO_BACKEND, "no-backend") \
+	X(TOO_BIG, "too-big") \
+	X(NO_FLOW, "no-flow")
 
 enum kedge_drop {
 #define X(name, text) KEDGE_DROP_##name,
@@ -111,12 +168,48 @@ enum kedge_drop {
 	KEDGE_DROP_COUNT
 };
 
+/* What the programs did; the index into the counters. */
+#define KEDGE_COUNTERS(X) \
+	X(IN_PACKETS, "in-packets") \
+	X(IN_BYTES, "in-bytes") \
+	X(OUT_PACKETS, "out-packets") \
+	X(OUT_BYTES, "out-bytes") \
+	X(HAIRPIN_PACKETS, "hairpin-packets") \
+	X(FLOWS_PUBLISHED, "flows-published") \
+	X(FLOWS_MASQUERADED, "flows-masqueraded") \
+	X(ICMP_SENT, "icmp-errors-sent") \
+	X(ICMP_TRANSLATED, "icmp-errors-translated") \
+	X(MSS_CLAMPED, "mss-clamped")
+
+enum kedge_counter {
+#define X(name, text) KEDGE_COUNT_##name,
+	KEDGE_COUNTERS(X)
+#undef X
+	KEDGE_COUNTER_COUNT
+};
+
+enum kedge_hook { KEDGE_HOOK_UPLINK, KEDGE_HOOK_CONTAINER };
+
+struct kedge_event {			/* a drop, while somebody listens */
+	__u64 at;			/* bpf_ktime_get_boot_ns() */
+	struct kedge_tuple t;		/* zero where the packet was not understood */
+	__u32 ifindex, len;
+	__u8 hook, reason, tcp_flags, icmp_type;
+	__u32 pad;
+};
+_Static_assert(sizeof(struct kedge_event) == 64, "shared");
+
 /* Index 0 of the control array. */
 struct kedge_control {
 	__u32 armed;			/* the engine sweeps; a first flow need not wake it */
+	__u32 listeners;		/* drops go to the ring too */
+	__u32 ranges;			/* entries of the table of ranges: none, no look */
 	__u32 pad;
 };
 
-enum { KEDGE_CT_MAX = 65536, KEDGE_LOCAL_MAX = 8192, KEDGE_FRAG_MAX = 4096 };
+enum {
+	KEDGE_CT_MAX = 65536, KEDGE_LOCAL_MAX = 8192, KEDGE_FRAG_MAX = 4096,
+	KEDGE_LB_SLOTS = 1021,		/* of a Maglev table; prime, a hundred times the backends of an edge host */
+};
 
 #endif

@@ -140,7 +140,10 @@ static struct kedge_net_key net_key(const struct dp_net *nw)
 static int ebpf_net_set(struct datapath *d, const struct dp_net *nw, struct err *e)
 {
 	struct kedge_net_key k = net_key(nw);
-	struct kedge_net v = { .gateway = to_addr(&nw->gateway), .bridge_ifindex = nw->bridge_ifindex, .masquerade = nw->masquerade };
+	struct kedge_net v = {
+		.gateway = to_addr(&nw->gateway), .bridge_ifindex = nw->bridge_ifindex,
+		.flags = (nw->masquerade ? KEDGE_NET_MASQUERADE : 0u) | (nw->internal ? KEDGE_NET_INTERNAL : 0u) | (nw->icc ? 0u : KEDGE_NET_NO_ICC),
+	};
 
 	return put(d, d->dp->maps.nets, &k, &v, e);
 }
@@ -152,6 +155,7 @@ static int ebpf_net_del(struct datapath *d, uint32_t bridge_ifindex, struct err 
 	struct kedge_net v;
 
 	(void)e;
+	/* One entry a family. */
 	while (bpf_map_get_next_key(fd, at, &next) == 0) {
 		if (bpf_map_lookup_elem(fd, &next, &v) == 0 && v.bridge_ifindex == bridge_ifindex) {
 			(void)del(d, d->dp->maps.nets, &next);
@@ -176,21 +180,18 @@ static int ebpf_uplink_del(struct datapath *d, uint32_t ifindex)
 	return 0;
 }
 
-static bool is_loopback(const struct kedge_addr *a)
+/* The first address of a family an interface got is what its packets carry. */
+static void set_source(struct datapath *d, uint32_t ifindex, bool v6)
 {
-	return (ntohl(a->w[3]) >> 24) == 127;
-}
+	struct kedge_source_addr_key k = { .ifindex = ifindex, .v6 = v6 };
 
-/* The first address an interface got is what its packets carry. */
-static void set_source(struct datapath *d, uint32_t ifindex)
-{
 	for (const struct host_addr *a = d->addrs; a; a = a->next) {
-		if (a->ifindex == ifindex && !is_loopback(&a->addr)) {
-			(void)put(d, d->dp->maps.sources, &ifindex, &a->addr, NULL);
+		if (a->ifindex == ifindex && a->v6 == v6 && !a->loopback) {
+			(void)put(d, d->dp->maps.sources, &k, &a->addr, NULL);
 			return;
 		}
 	}
-	(void)del(d, d->dp->maps.sources, &ifindex);
+	(void)del(d, d->dp->maps.sources, &k);
 }
 
 static int ebpf_addr_set(struct datapath *d, const struct in6_addr *addr, uint32_t ifindex, struct err *e)
@@ -198,7 +199,7 @@ static int ebpf_addr_set(struct datapath *d, const struct in6_addr *addr, uint32
 	struct kedge_addr k = to_addr(addr);
 	struct host_addr **at;
 
-	if (!IN6_IS_ADDR_V4MAPPED(addr))
+	if (IN6_IS_ADDR_LINKLOCAL(addr))	/* the host's own business */
 		return 0;
 	for (at = &d->addrs; *at; at = &(*at)->next) {
 		if ((*at)->ifindex == ifindex && !memcmp(&(*at)->addr, &k, sizeof(k)))
@@ -208,10 +209,12 @@ static int ebpf_addr_set(struct datapath *d, const struct in6_addr *addr, uint32
 		*at = mem_zalloc(sizeof(**at));
 		(*at)->addr = k;
 		(*at)->ifindex = ifindex;
+		(*at)->v6 = !IN6_IS_ADDR_V4MAPPED(addr);
+		(*at)->loopback = (*at)->v6 ? IN6_IS_ADDR_LOOPBACK(addr) : addr->s6_addr[12] == 127;
 	}
 	if (put(d, d->dp->maps.locals, &k, &ifindex, e) < 0)
 		return -1;
-	set_source(d, ifindex);
+	set_source(d, ifindex, (*at)->v6);
 	return 0;
 }
 
@@ -220,7 +223,7 @@ static int ebpf_addr_del(struct datapath *d, const struct in6_addr *addr, uint32
 	struct kedge_addr k = to_addr(addr);
 	bool elsewhere = false;
 
-	if (!IN6_IS_ADDR_V4MAPPED(addr))
+	if (IN6_IS_ADDR_LINKLOCAL(addr))
 		return 0;
 	for (struct host_addr **at = &d->addrs; *at;) {
 		struct host_addr *a = *at;
@@ -237,7 +240,7 @@ static int ebpf_addr_del(struct datapath *d, const struct in6_addr *addr, uint32
 	}
 	if (!elsewhere)
 		(void)del(d, d->dp->maps.locals, &k);
-	set_source(d, ifindex);
+	set_source(d, ifindex, !IN6_IS_ADDR_V4MAPPED(addr));
 	return 0;
 }
 
@@ -265,24 +268,39 @@ static int ebpf_endpoint_del(struct datapath *d, const struct dp_endpoint *ep)
 	return del(d, d->dp->maps.endpoints, &k);
 }
 
-static struct kedge_publish_key publish_key(const struct dp_publish *p)
+static bool is_any(const struct in6_addr *a)
 {
-	return (struct kedge_publish_key){ .addr = to_addr(&p->host_addr), .port = htons(p->host_port), .proto = p->proto };
+	static const struct in6_addr any4 = { .s6_addr = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff } };
+
+	return IN6_IS_ADDR_UNSPECIFIED(a) || IN6_ARE_ADDR_EQUAL(a, &any4);
+}
+
+/* False: the endpoint is of the other family, which the proxy bridges. */
+static bool publish_key(const struct dp_publish *p, struct kedge_publish_key *ret)
+{
+	bool v6 = !IN6_IS_ADDR_V4MAPPED(&p->addr);
+
+	*ret = (struct kedge_publish_key){ .addr = to_addr(&p->host_addr), .port = htons(p->host_port), .proto = p->proto };
+	if (is_any(&p->host_addr))
+		ret->addr.w[2] = v6 ? 0 : htonl(0xffff);
+	else if (IN6_IS_ADDR_V4MAPPED(&p->host_addr) == v6)
+		return false;
+	return true;
 }
 
 static int ebpf_publish_set(struct datapath *d, const struct dp_publish *p, struct err *e)
 {
-	struct kedge_publish_key k = publish_key(p);
-	struct kedge_publish v = { .addr = to_addr(&p->addr), .generation = p->generation, .port = htons(p->port) };
+	struct kedge_publish v = { .addr = to_addr(&p->addr), .generation = p->generation, .first = htons(p->host_port), .port = htons(p->port) };
+	struct kedge_publish_key k;
 
-	return put(d, d->dp->maps.published, &k, &v, e);
+	return publish_key(p, &k) ? put(d, d->dp->maps.published, &k, &v, e) : 0;
 }
 
 static int ebpf_publish_del(struct datapath *d, const struct dp_publish *p)
 {
-	struct kedge_publish_key k = publish_key(p);
+	struct kedge_publish_key k;
 
-	return del(d, d->dp->maps.published, &k);
+	return publish_key(p, &k) ? del(d, d->dp->maps.published, &k) : 0;
 }
 
 static void gc_map(struct datapath *d, struct bpf_map *m)
@@ -309,29 +327,35 @@ static void ebpf_gc(struct datapath *d)
 	gc_map(d, d->dp->maps.sources);
 }
 
-static json_t *ebpf_info(struct datapath *d)
+static json_t *sums(const struct bpf_map *m, const char *const *names, uint32_t n)
 {
-	static const char *const names[] = {
-#define X(name, text) text,
-		KEDGE_DROP_REASONS(X)
-#undef X
-	};
 	int cpus = libbpf_num_possible_cpus();
 	uint64_t *counts = mem_zalloc((size_t)(cpus > 0 ? cpus : 1) * sizeof(*counts));
-	json_t *drops = json_object();
+	json_t *o = json_object();
 
-	for (uint32_t i = 0; i < KEDGE_DROP_COUNT && cpus > 0; i++) {
+	for (uint32_t i = 0; i < n && cpus > 0; i++) {
 		uint64_t sum = 0;
 
-		if (bpf_map_lookup_elem(bpf_map__fd(d->dp->maps.drops), &i, counts) < 0)
+		if (bpf_map_lookup_elem(bpf_map__fd(m), &i, counts) < 0)
 			continue;
 		for (int c = 0; c < cpus; c++)
 			sum += counts[c];
 		if (sum)
-			json_object_set_new(drops, names[i], json_integer((json_int_t)sum));
+			json_object_set_new(o, names[i], json_integer((json_int_t)sum));
 	}
 	free(counts);
-	return json_pack("{s:I, s:o}", "Flows", (json_int_t)d->flows, "Drops", drops);
+	return o;
+}
+
+static json_t *ebpf_info(struct datapath *d)
+{
+#define X(name, text) text,
+	static const char *const drop_names[] = { KEDGE_DROP_REASONS(X) };
+	static const char *const counter_names[] = { KEDGE_COUNTERS(X) };
+#undef X
+
+	return json_pack("{s:I, s:o, s:o}", "Flows", (json_int_t)d->flows, "Drops", sums(d->dp->maps.drops, drop_names, N(drop_names)), "Counters",
+			 sums(d->dp->maps.counters, counter_names, N(counter_names)));
 }
 
 const struct datapath_ops dp_ebpf = {

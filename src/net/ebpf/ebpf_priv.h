@@ -14,6 +14,7 @@
 struct host_addr {
 	struct kedge_addr addr;
 	uint32_t ifindex;
+	bool v6, loopback;
 	struct host_addr *next;
 };
 

@@ -59,8 +59,8 @@ static int set_pins(const struct datapath *d, struct bpf_object *o, struct err *
 	bpf_object__for_each_map(m, o) {
 		char *path CLEANUP(mem_freep) = NULL;
 
-		/* The constants' section belongs to a program, the wake-up ring to a process. */
-		if (bpf_map__is_internal(m) || str_eq(bpf_map__name(m), "wakeups"))
+		/* The constants' section belongs to a program, the rings to a process. */
+		if (bpf_map__is_internal(m) || str_eq(bpf_map__name(m), "wakeups") || str_eq(bpf_map__name(m), "events"))
 			continue;
 		path = mem_printf("%s/v%d_%s", d->pin_dir, KEDGE_ABI, bpf_map__name(m));
 		if (bpf_map__set_pin_path(m, path) < 0)
@@ -170,6 +170,8 @@ static int load_local(struct datapath *d, int cgroup, uint64_t cookie, struct er
 	if (!d->local)
 		return err_errno(e, errno, "cannot open the BPF programs for local clients");
 	d->local->rodata->netns_cookie = cookie;
+	(void)bpf_map__set_autocreate(d->local->maps.wakeups, false);	/* of the other object's programs */
+	(void)bpf_map__set_autocreate(d->local->maps.events, false);
 	if (set_pins(d, d->local->obj, e) < 0)
 		return -1;
 	r = local_bpf__load(d->local);

@@ -22,11 +22,17 @@ static uint64_t timeout_of(uint8_t proto, uint8_t flags)
 			return 10 * SECOND;
 		if (flags & KEDGE_CT_FIN)
 			return 60 * SECOND;
-		return flags & KEDGE_CT_REPLIED ? 5 * 86400 * SECOND : 120 * SECOND;
+		/* Longer than RFC 5382 asks for (2 h 4 min): idle ssh sessions are to see the next day. Until its sender has gone on, it may be a flood. */
+		return flags & KEDGE_CT_REPLIED && flags & KEDGE_CT_CONFIRMED ? 5 * 86400 * SECOND : 120 * SECOND;
 	}
 	if (proto == IPPROTO_UDP)
 		return flags & KEDGE_CT_REPLIED ? 180 * SECOND : 30 * SECOND;
 	return 30 * SECOND;
+}
+
+static bool is_icmp(uint8_t proto)
+{
+	return proto == IPPROTO_ICMP || proto == IPPROTO_ICMPV6;
 }
 
 /* As ct_peer() of bpf/lib/nat.h. */
@@ -38,11 +44,11 @@ static void peer_of(const struct kedge_tuple *t, const struct kedge_ct *c, struc
 		o->saddr = c->addr;
 		o->daddr = t->saddr;
 		o->sport = c->port;
-		o->dport = t->proto == IPPROTO_ICMP ? c->port : t->sport;
+		o->dport = is_icmp(t->proto) ? c->port : t->sport;
 	} else {
 		o->saddr = t->daddr;
 		o->daddr = c->addr;
-		o->sport = t->proto == IPPROTO_ICMP ? c->port : t->dport;
+		o->sport = is_icmp(t->proto) ? c->port : t->dport;
 		o->dport = c->port;
 	}
 }
@@ -61,7 +67,8 @@ static bool expired(struct datapath *d, int ct, const struct kedge_tuple *t, con
 		if (o.seen > seen)
 			seen = o.seen;
 		/* One side's FIN leaves the other its time: a half-closed connection may go on for hours. */
-		flags = (uint8_t)((flags & o.flags & KEDGE_CT_FIN) | ((flags | o.flags) & (KEDGE_CT_RST | KEDGE_CT_REPLIED)));
+		flags = (uint8_t)((flags & o.flags & KEDGE_CT_FIN) | ((flags | o.flags) & (KEDGE_CT_RST | KEDGE_CT_REPLIED)) |
+				  ((flags & KEDGE_CT_ORIGIN ? flags : o.flags) & KEDGE_CT_CONFIRMED));
 	}
 	return now > seen && now - seen > timeout_of(t->proto, flags);
 }
