@@ -498,8 +498,12 @@ static int process(const struct build_vars *v, const char *word, struct result *
 	struct scan s = { .v = v, .p = word, .e = e ? e : &own };
 
 	result_init(r);
-	if (scan_until(&s, '\0', v->keep_escapes, r) == 0)
-		return 0;
+	if (scan_until(&s, '\0', v->keep_escapes, r) == 0) {
+		/* A pattern may have cut a character in two. */
+		if (str_utf8_valid(r->text.data ? r->text.data : "", r->text.len))
+			return 0;
+		bad(&s, "the result is not valid UTF-8");
+	}
 	result_done(r);
 	return err_wrap(s.e, "failed to process \"%.300s\"", word);
 }

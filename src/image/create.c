@@ -28,6 +28,7 @@ struct create {
 	uint64_t *bytes;	/* per layer of the parent */
 	size_t nbytes;
 	char *name;		/* canonical or NULL */
+	bool on_the_way;	/* a build's step */
 	struct err err;
 	void (*done)(void *user, const char *id, const struct err *e);
 	void *user;
@@ -64,7 +65,7 @@ static void *pipe_run(void *user)
 	return NULL;
 }
 
-static int unpack_tree(struct create *c, int fs, int keep, struct unpack_result *res, struct err *e)
+static int unpack_diff(struct create *c, int fs, int keep, struct unpack_result *res, struct err *e)
 {
 	struct tree_pipe t = { .dir = c->diff };
 	CLEANUP(fd_closep) int in = -1;
@@ -107,7 +108,7 @@ static int create_layer(struct create *c, char *diff, uint64_t *bytes, struct er
 	if (adding_layer_dir(&c->add, sub, sizeof(sub), &keep, &fs, e) < 0)
 		return -1;
 	rc = c->tar >= 0 ? unpack_layer(fs, keep, &(struct unpack_source){ fd_read, &c->tar }, "the new layer", &res, e)
-			 : unpack_tree(c, fs, keep, &res, e);
+			 : unpack_diff(c, fs, keep, &res, e);
 	if (rc < 0)
 		return -1;
 	/* No change, no layer: docker's rule. */
@@ -142,6 +143,7 @@ static int create_image(struct create *c, struct err *e)
 	digest_of(text, strlen(text), id);
 	i = image_new_take(text, json_incref(c->config), id);
 	memcpy(i->parent, c->parent, sizeof(i->parent));
+	i->step = c->on_the_way;
 	for (size_t k = 0; k < i->nlayers; k++)
 		i->bytes[k] = k < c->nbytes ? c->bytes[k] : bytes;
 	adding_image_take(&c->add, i, c->name ? strv_add(NULL, c->name) : NULL);
@@ -288,6 +290,7 @@ void image_create(struct images *im, const struct image_create_args *a, void (*d
 	c->im = im;
 	c->diff = a->diff_take;
 	c->tar = a->tar_take;
+	c->on_the_way = a->step;
 	c->done = done;
 	c->user = user;
 	adding_init(&c->add, im);

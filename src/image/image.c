@@ -8,8 +8,8 @@
 #include "image/image_priv.h"
 
 /*
- * One image in memory, and its form in the store: {"Config": text, "Bytes": [per layer], "Tagged": ns, "Parent": id,
- * "Blobs": [[layer, digest, size, media type, repository]]}; the last two only where there are any.
+ * One image in memory, and its form in the store: {"Config": text, "Bytes": [per layer], "Tagged": ns, "Parent": id, "Step": true,
+ * "Blobs": [[layer, digest, size, media type, repository]]}; the last three only where there are any.
  */
 enum { BLOBS_PER_LAYER = 4 };	/* registries that are remembered to have it */
 
@@ -84,6 +84,8 @@ void image_merge(struct image *i, const struct image *from)
 	}
 	if (!*i->parent)
 		memcpy(i->parent, from->parent, sizeof(i->parent));
+	/* An end for one build is an end, whatever it is for another. */
+	i->step &= from->step;
 }
 
 const char *image_id(const struct image *i)
@@ -114,6 +116,8 @@ json_t *image_doc(const struct image *i)
 	doc = json_pack("{s:s, s:o, s:I}", "Config", i->text, "Bytes", bytes, "Tagged", (json_int_t)i->tagged);
 	if (*i->parent)
 		json_object_set_new(doc, "Parent", json_string(i->parent));
+	if (i->step)
+		json_object_set_new(doc, "Step", json_true());
 	for (size_t k = 0; k < i->nblobs; k++) {
 		const struct image_blob *b = &i->blobs[k];
 
@@ -150,6 +154,7 @@ struct image *image_from_doc(const char *id, const json_t *doc, struct err *e)
 		i->bytes[k] = (uint64_t)json_integer_value(json_array_get(bytes, k));
 	i->tagged = json_i64(doc, "Tagged", 0);
 	snprintf(i->parent, sizeof(i->parent), "%s", json_str(doc, "Parent", ""));
+	i->step = json_flag(doc, "Step", false);
 	json_array_foreach(json_arr(doc, "Blobs"), at, b) {
 		size_t layer = (size_t)json_integer_value(json_array_get(b, 0));
 

@@ -72,17 +72,28 @@ struct image_create_args {
 	const json_t *config;
 	const char *created_by, *comment, *author;	/* of the history's new entry; NULL: none */
 	const char *name;	/* reference that the image gets; NULL: none, it is dangling */
+	bool step;		/* on the way to another image: not listed with the others while it has no name */
 };
 /* Without a diff, or with one that changes nothing, the history's entry is an "empty_layer". */
 void image_create(struct images *im, const struct image_create_args *a, void (*done)(void *user, const char *id, const struct err *e), void *user);
 /* size_t it = 0; while ((i = image_next(im, &it))): all of them, for a build's cache. */
 struct image *image_next(struct images *im, size_t *it);
 
+/* While held an image cannot be removed. Each hold needs its release, by the same id; an image that is gone meanwhile is none of the callers'
+ * making (the store lost it) and releases as well. -1 with e: no such image. */
+int image_hold(struct images *im, const char *id, struct err *e);
+void image_release(struct images *im, const char *id);
+bool image_is_step(const struct images *im, const struct image *i);	/* made on the way, and without a name */
+
 #if defined(__aarch64__)
 #define IMAGE_ARCH "arm64"
 #else
 #define IMAGE_ARCH "amd64"
 #endif
+
+/* Pure: a Dockerfile instruction ("EXPOSE 80") on the "config" object of an image: CMD ENTRYPOINT ENV EXPOSE HEALTHCHECK LABEL ONBUILD STOPSIGNAL USER
+ * VOLUME WORKDIR. */
+int image_change(json_t *config, const char *instruction, struct err *e);
 
 void image_tag(struct images *im, const char *ref, const char *target, void (*done)(void *user, const struct err *e), void *user);
 /* docker's rmi rules; result is the API's array of {"Untagged"} / {"Deleted"}, borrowed. */

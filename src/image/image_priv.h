@@ -30,6 +30,8 @@ struct image {
 	char parent[DIGEST_SIZE];	/* the image it was made from by a build or a commit, or "" */
 	struct image_blob *blobs;
 	size_t nblobs;
+	bool step;		/* a build's, on the way to its end: listed with all=1 only while it has no name */
+	unsigned holds;		/* image_hold(): its removal is a conflict */
 	bool leaving;		/* its removal is being committed: nobody may start using it */
 };
 
@@ -127,8 +129,5 @@ void images_wake(struct images *im);
 /* load.c; loop thread */
 void image_loads_deliver(struct images *im);
 void image_loads_stop(struct images *im);
-
-/* changes.c: Dockerfile instructions on the "config" object of an image */
-int image_change(json_t *config, const char *instruction, struct err *e);
 
 #endif

@@ -261,6 +261,37 @@ struct image *image_next(struct images *im, size_t *it)
 	return i;
 }
 
+int image_hold(struct images *im, const char *id, struct err *e)
+{
+	struct image *i = images_find_id(im, id);
+
+	if (!i || i->leaving)
+		return err_set(e, ERR_NOT_FOUND, "No such image: %s", id);
+	i->holds++;
+	return 0;
+}
+
+void image_release(struct images *im, const char *id)
+{
+	struct image *i = images_find_id(im, id);
+
+	if (i && i->holds)
+		i->holds--;
+}
+
+bool image_is_step(const struct images *im, const struct image *i)
+{
+	const struct image *at;
+	size_t it = 0;
+
+	if (!i->step)
+		return false;
+	while ((at = map_next(im->refs, &it, NULL)))
+		if (at == i)
+			return false;
+	return true;
+}
+
 char **images_refs_of(struct images *im, const struct image *i)
 {
 	struct image *at;

@@ -170,6 +170,8 @@ static int may_delete(struct images *im, const struct image *i, bool soft_refs, 
 	bool running;
 	const char *user = used_by(im, i, &running);
 
+	if (i->holds)
+		return conflict(i, true, e, "image is being used by a build");
 	if (user && running) {
 		snprintf(why, sizeof(why), "image is being used by running container %.12s", user);
 		return conflict(i, true, e, why);
@@ -201,7 +203,7 @@ static int remove_decide(struct remove_op *r, struct image *i, bool by_ref, cons
 				       images_familiar(full, familiar, sizeof(familiar)), user, i->id + strlen("sha256:"));
 		r->untag = strv_add(NULL, full);
 		/* The name goes in any case; the image only if nothing holds it. */
-		r->delete = n == 1 && !user;
+		r->delete = n == 1 && !user && !i->holds;
 		return 0;
 	}
 	if (single_reference(refs)) {

@@ -268,7 +268,6 @@ json_t *image_list(struct images *im, bool all, const json_t *filters, struct er
 	const char *key;
 	size_t it = 0;
 
-	(void)all;	/* there are no intermediate images */
 	if (filter_parse(im, filters, &f, e) < 0) {
 		json_decref(out);
 		return NULL;
@@ -279,6 +278,8 @@ json_t *image_list(struct images *im, bool all, const json_t *filters, struct er
 		bool shown;
 
 		if (ns >= f.before || ns <= f.since || ns >= f.until || !labels_match(i, f.labels))
+			continue;
+		if (!all && image_is_step(im, i))
 			continue;
 		o = summary(im, i);
 		shown = f.dangling < 0 || f.dangling == !(json_array_size(json_arr(o, "RepoTags")) || json_array_size(json_arr(o, "RepoDigests")));

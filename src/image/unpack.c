@@ -29,6 +29,9 @@
  * They are about lower layers only: what this layer itself brings under the name stays, and a folder that it puts in the place of
  * something removed becomes opaque. Attributes of overlayfs that come in the archive are dropped: redirects would point anywhere.
  *
+ * unpack_tree() is for what is no layer: no whiteouts, and with UNPACK_IN_ROOT the folder is opened by RESOLVE_IN_ROOT instead, as a program inside
+ * the image would reach it.
+ *
  * Order within an entry: owner (clears setuid bits and capabilities), mode, attributes, times. Folders get their times last of all, since
  * making entries in them changes these.
  *
@@ -55,6 +58,8 @@ struct unpack {
 	struct tar *tar;
 	struct archive *a;
 	struct split_writer *split;	/* or NULL */
+	const char *below;		/* unpack_tree(): where everything goes; NULL: it is a layer */
+	unsigned flags;
 	char parent[PATH_MAX];	/* whose handle parent_fd is; valid if that is >= 0 */
 	int parent_fd;
 	struct folder **folders;
@@ -110,6 +115,8 @@ static int path_clean(const struct unpack *u, const char *in, char *out, struct 
 
 static int folder_open(struct unpack *u, const char *path)
 {
+	if (u->flags & UNPACK_IN_ROOT)
+		return file_open_in_root(u->root, *path ? path : ".", O_PATH | O_DIRECTORY, 0);
 	return file_open_beneath(u->root, *path ? path : ".", O_PATH | O_DIRECTORY | O_NOFOLLOW, 0);
 }
 
@@ -118,6 +125,13 @@ static int folder_make(struct unpack *u, const char *path)
 {
 	char part[PATH_MAX];
 
+	if (u->flags & UNPACK_IN_ROOT) {
+		int fd = file_mkdir_in_root(u->root, path, 0755, 0, 0);
+
+		if (fd >= 0)
+			(void)close(fd);
+		return fd < 0 ? fd : 0;
+	}
 	for (const char *p = path; *p; p += strspn(p, "/")) {
 		size_t n;
 		const char *slash;
@@ -168,12 +182,24 @@ static int folder_enter(struct unpack *u, const char *path, bool make, const cha
 	return 0;
 }
 
+/* The entry's path below the root. */
+static int path_place(const struct unpack *u, const char *name, char *out, struct err *e)
+{
+	char path[PATH_MAX];
+
+	if (path_clean(u, name, path, e) < 0)
+		return -1;
+	if (snprintf(out, PATH_MAX, "%s%s%s", u->below ? u->below : "", u->below && *u->below && *path ? "/" : "", path) >= PATH_MAX)
+		return refuse(u, name, "the path is longer than 4095 bytes", e);
+	return 0;
+}
+
 static int place_of(struct unpack *u, const char *name, bool make, struct place *pl, struct err *e)
 {
 	char folder[PATH_MAX];
 	char *slash;
 
-	if (path_clean(u, name, pl->path, e) < 0)
+	if (path_place(u, name, pl->path, e) < 0)
 		return -1;
 	slash = strrchr(pl->path, '/');
 	pl->last = slash ? slash + 1 : pl->path;
@@ -381,7 +407,7 @@ static int unpack_hardlink(struct unpack *u, const struct place *pl, const char 
 	struct stat st;
 	char *slash;
 
-	if (path_clean(u, target, path, e) < 0)
+	if (path_place(u, target, path, e) < 0)
 		return -1;
 	slash = strrchr(path, '/');
 	if (slash) {
@@ -429,13 +455,13 @@ static int unpack_entry(struct unpack *u, struct archive_entry *entry, struct er
 		return -1;
 	if (!*pl.path)
 		return unpack_root(u, &pl, entry, name, e);
-	if (str_starts(pl.last, ".wh."))
+	if (!u->below && str_starts(pl.last, ".wh."))
 		return whiteout(u, &pl, name, e);
 	/* A link to itself: GNU tar writes that for a file that it met twice. */
 	if (hard && link) {
 		char target[PATH_MAX];
 
-		if (path_clean(u, link, target, e) < 0)
+		if (path_place(u, link, target, e) < 0)
 			return -1;
 		if (str_eq(target, pl.path))
 			return 0;
@@ -457,6 +483,9 @@ static int unpack_entry(struct unpack *u, struct archive_entry *entry, struct er
 		break;
 	case AE_IFCHR:
 	case AE_IFBLK:
+		if (u->flags & UNPACK_NO_DEVICES)
+			return refuse(u, name, "it is a device", e);
+		/* fall through */
 	case AE_IFIFO:
 		rc = mknodat(pl.dir, pl.last, type | 0600, type == AE_IFIFO ? 0 : archive_entry_rdev(entry)) < 0 ? failed(u, name, errno, e) : 0;
 		break;
@@ -474,7 +503,8 @@ static int folder_times(struct unpack *u, struct err *e)
 	for (size_t i = u->nfolders; i-- > 0;) {
 		const struct folder *f = u->folders[i];
 		struct timespec t[2] = { f->mtime, f->mtime };
-		int fd = file_open_beneath(u->root, *f->path ? f->path : ".", O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+		int fd = u->flags & UNPACK_IN_ROOT ? file_open_in_root(u->root, *f->path ? f->path : ".", O_RDONLY | O_DIRECTORY, 0)
+						   : file_open_beneath(u->root, *f->path ? f->path : ".", O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
 
 		if (fd < 0)
 			continue;
@@ -503,23 +533,13 @@ static int unpack_all(struct unpack *u, struct err *e)
 	return tar_finish(u->tar, u->r.diff, e);
 }
 
-int unpack_layer(int dirfd, int keep, const struct unpack_source *src, const char *what, struct unpack_result *ret, struct err *e)
+static int unpack_run(struct unpack *u, const struct unpack_source *src, const char *what, struct unpack_result *ret, struct err *e)
 {
-	struct unpack *u = mem_zalloc(sizeof(*u));
 	int rc = -1;
 
-	if (keep >= 0) {
-		u->split = split_writer_new(keep, e);
-		if (!u->split) {
-			free(u);
-			return -1;
-		}
-	}
-
-	u->root = dirfd;
 	u->what = what;
 	u->parent_fd = -1;
-	u->tar = tar_open(src, true, u->split, what, e);
+	u->tar = tar_open(src, !u->below, u->split, what, e);
 	if (u->tar) {
 		u->a = tar_archive(u->tar);
 		rc = unpack_all(u, e);
@@ -537,4 +557,30 @@ int unpack_layer(int dirfd, int keep, const struct unpack_source *src, const cha
 	free(u->folders);
 	free(u);
 	return rc;
+}
+
+int unpack_layer(int dirfd, int keep, const struct unpack_source *src, const char *what, struct unpack_result *ret, struct err *e)
+{
+	struct unpack *u = mem_zalloc(sizeof(*u));
+
+	u->root = dirfd;
+	if (keep >= 0) {
+		u->split = split_writer_new(keep, e);
+		if (!u->split) {
+			free(u);
+			return -1;
+		}
+	}
+	return unpack_run(u, src, what, ret, e);
+}
+
+int unpack_tree(int dirfd, const char *below, unsigned flags, const struct unpack_source *src, const char *what, struct unpack_result *ret,
+		struct err *e)
+{
+	struct unpack *u = mem_zalloc(sizeof(*u));
+
+	u->root = dirfd;
+	u->below = below;
+	u->flags = flags;
+	return unpack_run(u, src, what, ret, e);
 }

@@ -27,4 +27,15 @@ struct unpack_result {
  */
 int unpack_layer(int dirfd, int keep, const struct unpack_source *src, const char *what, struct unpack_result *ret, struct err *e);
 
+enum {
+	UNPACK_IN_ROOT = 1,	/* links that are in dirfd are followed, inside it: ADD into an image's root */
+	UNPACK_NO_DEVICES = 2,	/* a build's context */
+};
+/*
+ * An archive as it is, ".wh." names being names like others, below the folder `below` ("": dirfd itself). What is there gives way, except
+ * a folder to a folder. Blocking; on failure a part of it is there.
+ */
+int unpack_tree(int dirfd, const char *below, unsigned flags, const struct unpack_source *src, const char *what, struct unpack_result *ret,
+		struct err *e);
+
 #endif
