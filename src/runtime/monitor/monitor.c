@@ -136,7 +136,8 @@ static void write_exit(void)
 	int n = snprintf(text, sizeof(text), "{\"status\":%d,\"oom\":%s,\"finishedNs\":%lld,\"startedNs\":%lld}\n", mon.main.status,
 			 mon.oom ? "true" : "false", (long long)mon.finished_ns, (long long)mon.started_ns), r;
 
-	r = file_replace_at(mon.run_fd, "exit", text, (size_t)n, 0600);
+	/* Not synced: it is for the next engine of this boot. After a power cut the container is gone with its run directory's meaning. */
+	r = mon_put_file("exit", text, (size_t)n);
 	if (r < 0)
 		log_error("monitor", "%s: exit status %d could not be recorded: %s", mon.a.id, mon.main.status, strerror(-r));
 }
