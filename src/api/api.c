@@ -12,14 +12,14 @@
 
 static const struct api_route *const api_tables[] = {
 	api_routes_system, api_routes_containers, api_routes_streams, api_routes_images, api_routes_networks,
-	api_routes_stats,
+	api_routes_stats, api_routes_volumes,
 };
 
-struct api *api_new(struct loop *l, struct engine *en, struct images *im)
+struct api *api_new(struct loop *l, struct engine *en, struct images *im, struct volumes *vs)
 {
 	struct api *a = mem_zalloc(sizeof(*a));
 
-	*a = (struct api){ .loop = l, .engine = en, .images = im };
+	*a = (struct api){ .loop = l, .engine = en, .images = im, .volumes = vs };
 	return a;
 }
 

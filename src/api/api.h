@@ -5,6 +5,7 @@
 #include "engine/engine.h"
 #include "http/server.h"
 #include "image/image.h"
+#include "volume/volume.h"
 
 /*
  * The Engine API, v1.24 to v1.50: parses requests, calls the engine, prints replies. One file a resource.
@@ -12,7 +13,7 @@
 struct api;
 
 /* Everything is borrowed and must outlive the api. */
-struct api *api_new(struct loop *l, struct engine *en, struct images *im);
+struct api *api_new(struct loop *l, struct engine *en, struct images *im, struct volumes *vs);
 /* After the server is freed: no request is open then. */
 void api_free(struct api *a);
 /* The handler for http_server_new(); user is the struct api. */

@@ -8,4 +8,5 @@ libapi_a_SOURCES = \
 	src/api/stats.c \
 	src/api/streams.c \
 	src/api/images.c \
-	src/api/networks.c
+	src/api/networks.c \
+	src/api/volumes.c

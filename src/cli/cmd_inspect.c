@@ -31,6 +31,7 @@ static const struct kind kinds[] = {
 	{ "container", "/containers/", "/json", "No such container", true },
 	{ "image", "/images/", "/json", "No such image", false },
 	{ "network", "/networks/", "", "No such network", false },
+	{ "volume", "/volumes/", "", "no such volume", false },
 };
 
 /* Reply's text into out. 0, 1 when there is no such object, -1 with e. */
@@ -152,6 +153,11 @@ static int cmd_network_inspect(struct cli *c, struct flags *f)
 	return inspect(c, f, "network", false);
 }
 
+static int cmd_volume_inspect(struct cli *c, struct flags *f)
+{
+	return inspect(c, f, "volume", false);
+}
+
 #define FORMAT { "format", 'f', FLAG_STRING, "Format output using a custom template: 'json': in JSON, 'TEMPLATE': the given Go template" }
 #define SIZE { "size", 's', FLAG_BOOL, "Display total file sizes if the type is container" }
 static const struct flag_def inspect_flags[] = { FORMAT, SIZE, { "type", 0, FLAG_STRING, "Only inspect objects of the given type" }, { 0 } };
@@ -164,5 +170,6 @@ const struct command commands_inspect[] = {
 	{ "container inspect", "[OPTIONS] CONTAINER [CONTAINER...]", "Display detailed information on one or more containers", container_flags, 1, -1, false, cmd_container_inspect },
 	{ "image inspect", "[OPTIONS] IMAGE [IMAGE...]", "Display detailed information on one or more images", object_flags, 1, -1, false, cmd_image_inspect },
 	{ "network inspect", "[OPTIONS] NETWORK [NETWORK...]", "Display detailed information on one or more networks", network_flags, 1, -1, false, cmd_network_inspect },
+	{ "volume inspect", "[OPTIONS] VOLUME [VOLUME...]", "Display detailed information on one or more volumes", object_flags, 1, -1, false, cmd_volume_inspect },
 	{ 0 },
 };

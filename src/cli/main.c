@@ -17,7 +17,7 @@
 const struct flag_def flags_none[] = { { 0 } };
 
 static const struct command *const tables[] = {
-	commands_run, commands_stream, commands_container, commands_list, commands_image, commands_inspect, commands_network, commands_system,
+	commands_run, commands_stream, commands_container, commands_list, commands_image, commands_inspect, commands_network, commands_volume, commands_system,
 	commands_stats,
 };
 
@@ -28,13 +28,14 @@ static const struct group {
 	{ "image", "Manage images" },
 	{ "network", "Manage networks" },
 	{ "system", "Manage kedge" },
+	{ "volume", "Manage volumes" },
 };
 
 /* Words of docker's that this engine has no part for: told as such, not as typing errors. */
 static const char *const absent[] = {
 	"build", "builder", "buildx", "commit", "compose", "config", "context", "cp", "diff", "exec", "export", "login",
 	"logout", "manifest", "node", "pause", "plugin", "prune", "pull", "push", "save", "search", "secret", "service", "stack",
-	"swarm", "trust", "unpause", "update", "volume",
+	"swarm", "trust", "unpause", "update",
 };
 
 static const struct flag_def global_flags[] = {

@@ -21,16 +21,18 @@
 #include "loop/work.h"
 #include "net/net.h"
 #include "store/store.h"
+#include "volume/volume.h"
 
 /* Four: a slow archive and a slow disk operation must not hold up two container starts. */
 enum { WIRE_WORKERS = 4 };
 
 struct wire {
 	int lock_fd;
-	char *image_root;
+	char *image_root, *volume_root;
 	struct work_pool *pool;
 	struct store *store;
 	struct images *images;
+	struct volumes *volumes;
 	struct net *net;
 	struct engine *engine;
 	struct api *api;
@@ -43,6 +45,14 @@ static void wire_image_event(void *user, const char *action, const char *id, con
 
 	if (w->engine)
 		engine_event_post(w->engine, "image", action, id, json_pack("{s:s}", "name", name ? name : id));
+}
+
+static void wire_volume_event(void *user, const char *action, const char *name, const char *driver)
+{
+	struct wire *w = user;
+
+	if (w->engine)
+		engine_event_post(w->engine, "volume", action, name, json_pack("{s:s}", "driver", driver));
 }
 
 static int wire_listen_tcp(struct wire *w, const struct config *c, const char *where, struct err *e)
@@ -125,6 +135,7 @@ static int wire_state(struct wire *w, const struct config *c, struct err *e)
 	if (w->lock_fd < 0)
 		return err_errno(e, -w->lock_fd, "lock %s", lock);
 	w->image_root = mem_printf("%s/image", c->data_root);
+	w->volume_root = mem_printf("%s/volumes", c->data_root);
 	return 0;
 }
 
@@ -149,13 +160,17 @@ int wire_new(struct loop *l, const struct config *c, struct wire **ret, struct e
 	if (!w->images)
 		goto fail;
 	images_on_event(w->images, wire_image_event, w);
+	w->volumes = volumes_new(l, w->pool, w->store, w->volume_root, e);
+	if (!w->volumes)
+		goto fail;
+	volumes_on_event(w->volumes, wire_volume_event, w);
 	w->net = net_new(l, w->pool, w->store, &nc, e);
 	if (!w->net)
 		goto fail;
-	w->engine = engine_new(l, w->pool, w->store, w->images, w->net, &ec, e);
+	w->engine = engine_new(l, w->pool, w->store, w->images, w->volumes, w->net, &ec, e);
 	if (!w->engine)
 		goto fail;
-	w->api = api_new(l, w->engine, w->images);
+	w->api = api_new(l, w->engine, w->images, w->volumes);
 	w->http = http_server_new(l, api_handle, w->api);
 	if (wire_listen(w, c, e) < 0)
 		goto fail;
@@ -182,11 +197,14 @@ void wire_free(struct wire *w)
 		engine_free(w->engine);
 	if (w->net)
 		net_free(w->net);
+	if (w->volumes)
+		volumes_free(w->volumes);
 	if (w->images)
 		images_free(w->images);
 	if (w->store)
 		store_close(w->store);
 	free(w->image_root);
+	free(w->volume_root);
 	if (w->lock_fd >= 0)
 		(void)close(w->lock_fd);
 	free(w);

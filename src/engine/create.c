@@ -3,7 +3,7 @@
  * From a create request and an image's configuration to the stored document. Every key is looked up in a table: what works is
  * checked, what does not work yet is refused by name unless it holds its default, what is unknown is ignored as dockerd does.
  */
-#include "engine/engine_priv.h"
+#include "engine/mounts.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -19,14 +19,14 @@ struct key {
 static const struct key config_keys[] = {
 	{ "Hostname", TEXT }, { "Domainname", TEXT }, { "User", TEXT }, { "AttachStdin", FLAG }, { "AttachStdout", FLAG },
 	{ "AttachStderr", FLAG }, { "ExposedPorts", OBJECT }, { "Tty", FLAG }, { "OpenStdin", FLAG }, { "StdinOnce", FLAG },
-	{ "Env", LIST }, { "Cmd", ANY }, { "Entrypoint", ANY }, { "Image", TEXT }, { "Volumes", REFUSE }, { "WorkingDir", TEXT },
+	{ "Env", LIST }, { "Cmd", ANY }, { "Entrypoint", ANY }, { "Image", TEXT }, { "Volumes", OBJECT }, { "WorkingDir", TEXT },
 	{ "NetworkDisabled", FLAG }, { "MacAddress", TEXT }, { "Labels", OBJECT }, { "StopSignal", TEXT }, { "StopTimeout", NUMBER },
 	{ "Shell", LIST }, { "Healthcheck", REFUSE },
 };
 
 static const struct key host_keys[] = {
 	{ "Binds", LIST }, { "ContainerIDFile", TEXT }, { "LogConfig", OBJECT }, { "NetworkMode", TEXT }, { "PortBindings", OBJECT },
-	{ "RestartPolicy", OBJECT }, { "AutoRemove", FLAG }, { "VolumeDriver", REFUSE }, { "VolumesFrom", REFUSE }, { "CapAdd", LIST },
+	{ "RestartPolicy", OBJECT }, { "AutoRemove", FLAG }, { "VolumeDriver", TEXT }, { "VolumesFrom", LIST }, { "CapAdd", LIST },
 	{ "CapDrop", LIST }, { "CgroupnsMode", TEXT }, { "Dns", LIST }, { "DnsOptions", LIST }, { "DnsSearch", LIST },
 	{ "ExtraHosts", LIST }, { "GroupAdd", LIST }, { "IpcMode", TEXT }, { "Cgroup", REFUSE }, { "Links", REFUSE },
 	{ "OomScoreAdj", NUMBER }, { "PidMode", TEXT }, { "Privileged", FLAG }, { "PublishAllPorts", FLAG }, { "ReadonlyRootfs", FLAG },
@@ -349,15 +349,18 @@ static void host_defaults(json_t *h)
 }
 
 json_t *create_document(const char *id, const char *name, const json_t *body, const char *image_id, const json_t *image_config,
-			json_t *warnings, struct err *e)
+			struct mounts_in *mounts, json_t *warnings, struct err *e)
 {
-	json_t *config = json_deep_copy(body), *host, *argv, *doc = NULL, *v;
+	json_t *config = json_deep_copy(body), *host, *argv, *doc = NULL, *points = NULL, *v;
+	struct mounts_in alone = { 0 };
 	const json_t *image = json_obj(image_config, "config");
 	const char *image_name = json_str(body, "Image", "");
 	char now[40], *slash_name CLEANUP(mem_freep) = mem_printf("/%s", name);
 	size_t i;
 
 	(void)warnings;
+	if (!mounts)
+		mounts = &alone;
 	host = json_incref(json_object_get(config, "HostConfig"));
 	if (json_is_null(host) || !host) {
 		json_decref(host);
@@ -392,6 +395,14 @@ json_t *create_document(const char *id, const char *name, const json_t *body, co
 	merge_env(config, image);
 	merge_object(config, image, "Labels");
 	merge_object(config, image, "ExposedPorts");
+	merge_object(config, image, "Volumes");
+	mounts->config = config;
+	mounts->host = host;
+	points = mounts_parse(mounts, e);
+	if (!points)
+		goto out;
+	if (!json_object_size(json_object_get(config, "Volumes")))
+		doc_set(config, "Volumes", json_null());
 	merge_text(config, image, "WorkingDir");
 	merge_text(config, image, "User");
 	merge_text(config, image, "StopSignal");
@@ -409,7 +420,8 @@ json_t *create_document(const char *id, const char *name, const json_t *body, co
 	}
 	/* A document the spec cannot be made from is refused now, not at start. */
 	{
-		struct spec_in in = { .id = id, .config = config, .host = host, .path = "x", .rootfs = "/", .cgroups_path = "/x" };
+		struct spec_in in = { .id = id, .config = config, .host = host, .path = "x", .rootfs = "/", .cgroups_path = "/x",
+				      .mounts = points };
 
 		v = spec_make(&in, e);
 		if (!v)
@@ -425,10 +437,12 @@ json_t *create_document(const char *id, const char *name, const json_t *body, co
 			"Config", config, "HostConfig", host);
 	json_array_remove(argv, 0);
 	doc_set(doc, "Args", argv);
+	doc_set(doc, "MountPoints", json_incref(points));
 	doc_set(doc, "State", json_pack("{s:s, s:b, s:b, s:b, s:b, s:b, s:i, s:i, s:s, s:s, s:s}", "Status", "created", "Running", 0, "Paused", 0,
 					"Restarting", 0, "OOMKilled", 0, "Dead", 0, "Pid", 0, "ExitCode", 0, "Error", "",
 					"StartedAt", "0001-01-01T00:00:00Z", "FinishedAt", "0001-01-01T00:00:00Z"));
 out:
+	json_decref(points);
 	json_decref(config);
 	json_decref(host);
 	return doc;
@@ -465,6 +479,30 @@ static void created(void *user, const struct err *e)
 	free(cr);
 }
 
+/* The container's record and the word that its volumes stay, at once. */
+static void provided(void *user, const struct err *e)
+{
+	struct creation *cr = user;
+	struct store_tx *tx;
+
+	if (e) {
+		created(cr, e);
+		return;
+	}
+	(void)FAULT("engine.save");
+	tx = store_tx_new(cr->en->store);
+	store_tx_put(tx, "container", cr->c->id, cr->c->doc);
+	mounts_keep(cr->c, tx);
+	store_tx_commit_take(tx, created, cr);
+}
+
+static const json_t *mounts_of(void *user, const char *ref, struct err *e)
+{
+	struct container *c = engine_find(user, ref, e);
+
+	return c ? doc_mounts(c) : NULL;
+}
+
 static int pick_name(struct engine *en, const char *name, char *out, size_t size, struct err *e)
 {
 	struct container *other;
@@ -493,6 +531,7 @@ void engine_create(struct engine *en, const char *name, const json_t *body, void
 {
 	struct creation *cr = mem_zalloc(sizeof(*cr));
 	char id[ID_LEN + 1], picked[256];
+	struct mounts_in mounts = { .from = mounts_of, .user = en };
 	struct image *im;
 	json_t *doc, *net;
 
@@ -514,7 +553,7 @@ void engine_create(struct engine *en, const char *name, const json_t *body, void
 	if (!im)
 		goto fail;
 	id_new(id);
-	doc = create_document(id, picked, body, image_id(im), image_config(im), cr->warnings, &cr->e);
+	doc = create_document(id, picked, body, image_id(im), image_config(im), &mounts, cr->warnings, &cr->e);
 	if (!doc)
 		goto fail;
 	net = net_inspect(en->net, json_str(json_object_get(doc, "HostConfig"), "NetworkMode", "bridge"), &cr->e);
@@ -525,7 +564,7 @@ void engine_create(struct engine *en, const char *name, const json_t *body, void
 	json_decref(net);
 	cr->c = container_new(en, id, doc);
 	cr->c->phase = PHASE_CLEANING;	/* nobody may use it before it is on disk */
-	container_save(cr->c, created, cr);
+	mounts_provide(cr->c, provided, cr);
 	return;
 fail:
 	waiter_later(en, created, cr, &cr->e);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Birth and death of the engine, and how containers are found. */
-#include "engine/engine_priv.h"
+#include "engine/mounts.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -169,7 +169,7 @@ static void read_os(struct engine *en)
 	buf_done(&b);
 }
 
-struct engine *engine_new(struct loop *l, struct work_pool *p, struct store *st, struct images *im, struct net *n,
+struct engine *engine_new(struct loop *l, struct work_pool *p, struct store *st, struct images *im, struct volumes *vs, struct net *n,
 			  const struct engine_config *cfg, struct err *e)
 {
 	char *dir CLEANUP(mem_freep) = mem_printf("%s/containers", cfg->data_root);
@@ -183,6 +183,7 @@ struct engine *engine_new(struct loop *l, struct work_pool *p, struct store *st,
 	en->pool = p;
 	en->store = st;
 	en->images = im;
+	en->volumes = vs;
 	en->net = n;
 	en->by_id = map_new();
 	en->by_name = map_new();
@@ -201,10 +202,12 @@ struct engine *engine_new(struct loop *l, struct work_pool *p, struct store *st,
 	if (store_each(st, "container", load_one, en, e) < 0)
 		goto fail;
 	images_set_in_use(im, image_in_use, en);
+	volumes_set_users(vs, mounts_users, en);
 	while ((c = map_next(en->by_id, &it, NULL)))
 		container_adopt(c);
 	clean_dir(en, en->data_root);
 	clean_dir(en, en->exec_root);
+	volumes_settle(vs);
 	net_gc(n);
 	return en;
 fail:

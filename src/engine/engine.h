@@ -12,6 +12,7 @@
 #include "loop/work.h"
 #include "net/net.h"
 #include "store/store.h"
+#include "volume/volume.h"
 
 /*
  * Containers. Documents go in and out in the Engine API's shapes (v1.50); api checks the transport, the engine checks the meaning.
@@ -30,7 +31,7 @@ struct engine_config {
 };
 
 /* Loads containers, adopts running ones, cleans what a crash left, calls net_gc. Blocking; at start. */
-struct engine *engine_new(struct loop *l, struct work_pool *p, struct store *st, struct images *im, struct net *n,
+struct engine *engine_new(struct loop *l, struct work_pool *p, struct store *st, struct images *im, struct volumes *vs, struct net *n,
 			  const struct engine_config *cfg, struct err *e);
 void engine_free(struct engine *en);	/* containers go on */
 

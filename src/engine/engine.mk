@@ -13,8 +13,9 @@ libengine_a_SOURCES = \
 	src/engine/inspect.c \
 	src/engine/list.c \
 	src/engine/logs.c \
-	src/engine/mounts.c \
+	src/engine/mounts.c src/engine/mounts.h \
 	src/engine/prepare.c src/engine/prepare.h \
+	src/engine/provide.c \
 	src/engine/spec.c \
 	src/engine/start.c \
 	src/engine/stats.c src/engine/stats.h \

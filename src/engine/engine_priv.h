@@ -47,6 +47,8 @@ struct container {
 	bool kill_after_start;		/* somebody asked for an end while starting */
 	bool manual_stop;		/* the restart policy keeps quiet */
 	bool remove_after;		/* rm -f */
+	bool remove_volumes;		/* rm -v, --rm: the anonymous ones */
+	size_t volumes_held;		/* mount points before this one have their volumes acquired */
 	bool restart_after;		/* restart: start again when at rest */
 	struct err start_err;
 	struct rt_exit exit;
@@ -64,6 +66,7 @@ struct engine {
 	struct work_pool *pool;
 	struct store *store;
 	struct images *images;
+	struct volumes *volumes;
 	struct net *net;
 	struct map *by_id, *by_name;	/* names without the leading slash */
 	char *data_root, *exec_root, *runtime_path, *cgroup_parent, *hostname, *version;
@@ -97,8 +100,9 @@ char *doc_log_path(const struct container *c);		/* the caller frees */
 const char *doc_log_driver(const struct container *c);
 
 /* create.c: pure; body and image config in, stored document out. NULL with e. warnings is appended to. */
+struct mounts_in;	/* mounts.h; NULL: no other container is known */
 json_t *create_document(const char *id, const char *name, const json_t *body, const char *image_id, const json_t *image_config,
-			json_t *warnings, struct err *e);
+			struct mounts_in *mounts, json_t *warnings, struct err *e);
 
 /* The path of the runtime named; NULL for the own one. The caller frees. */
 int runtime_path(const char *name, char **ret, struct err *e);
@@ -119,11 +123,11 @@ struct spec_in {
 	const unsigned *groups;
 	size_t n_groups;
 	const char *home;		/* HOME when the environment has none */
+	const json_t *mounts;		/* mount points (mounts.h) */
+	const char *bundle;		/* where sources are prepared; NULL: nowhere yet */
 };
 json_t *spec_make(const struct spec_in *in, struct err *e);
-/* "src:dst[:opts]" or an element of Mounts; checks. Returns an OCI mount object, or NULL with e. */
-json_t *spec_bind(const char *bind, struct err *e);
-json_t *spec_mount(const json_t *mount, struct err *e);
+/* An element of Tmpfs. Returns an OCI mount object, or NULL with e. */
 json_t *spec_tmpfs(const char *target, const char *options, struct err *e);
 int spec_signal(const char *word, struct err *e);	/* "SIGTERM", "TERM", "15" */
 /* caps.c: the capability names a container gets; new reference, NULL with e */

@@ -2,7 +2,7 @@
 /* ContainerInspect and networks with their containers. */
 #include <string.h>
 
-#include "engine/engine_priv.h"
+#include "engine/mounts.h"
 
 static json_t *endpoint(const struct container *c)
 {
@@ -47,41 +47,6 @@ static json_t *network_settings(const struct container *c)
 			 "IPv6Gateway", "", "MacAddress", json_str(n, "MacAddress", ""), "Networks", networks);
 }
 
-/* MountPoint objects of binds; tmpfs given by --tmpfs is not listed, as docker does not. */
-static json_t *mount_points(const struct container *c)
-{
-	json_t *out = json_array(), *v, *opt;
-	size_t i, k;
-
-	for (int pass = 0; pass < 2; pass++) {
-		json_array_foreach(json_arr(doc_host(c), pass ? "Mounts" : "Binds"), i, v) {
-			json_t *m = pass ? spec_mount(v, NULL) : spec_bind(json_string_value(v), NULL);
-			const char *mode = "", *propagation = "rprivate";
-			bool rw = true, bind = str_eq(json_str(m, "type", ""), "bind");
-
-			json_array_foreach(json_object_get(m, "options"), k, opt) {
-				const char *o = json_string_value(opt);
-
-				if (str_eq(o, "ro"))
-					rw = false;
-				if (str_ends(o, "private") || str_ends(o, "shared") || str_ends(o, "slave"))
-					propagation = o;
-			}
-			if (!pass) {
-				const char *last = strrchr(json_string_value(v), ':');
-
-				mode = last && last[1] != '/' ? last + 1 : "";
-			}
-			if (m)
-				json_array_append_new(out, json_pack("{s:s, s:s, s:s, s:s, s:b, s:s}", "Type", bind ? "bind" : "tmpfs",
-								     "Source", bind ? json_str(m, "source", "") : "", "Destination", json_str(m, "destination", ""),
-								     "Mode", mode, "RW", rw, "Propagation", bind ? propagation : ""));
-			json_decref(m);
-		}
-	}
-	return out;
-}
-
 json_t *engine_inspect(struct engine *en, const char *ref, bool size, struct err *e)
 {
 	struct container *c = engine_find(en, ref, e);
@@ -107,7 +72,7 @@ json_t *engine_inspect(struct engine *en, const char *ref, bool size, struct err
 			"ProcessLabel", "", "AppArmorProfile", "", "ExecIDs", "HostConfig", doc_host(c));
 	json_object_set_new(out, "GraphDriver", json_pack("{s:s, s:{s:o, s:o}}", "Name", "overlay2", "Data",
 							 "UpperDir", json_sprintf("%s/upper", dir), "WorkDir", json_sprintf("%s/work", dir)));
-	json_object_set_new(out, "Mounts", mount_points(c));
+	json_object_set_new(out, "Mounts", mounts_shape(doc_mounts(c)));
 	json_object_set_new(out, "Config", config);
 	json_object_set_new(out, "NetworkSettings", network_settings(c));
 	if (size) {

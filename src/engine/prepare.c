@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "engine/mounts.h"
 
 struct prepare *prepare_new(struct container *c, struct err *e)
 {
@@ -29,6 +30,7 @@ struct prepare *prepare_new(struct container *c, struct err *e)
 	p->config = json_incref(doc_config(c));
 	p->host = json_incref(doc_host(c));
 	p->args = json_incref(json_object_get(c->doc, "Args"));
+	p->mounts = json_incref(doc_mounts(c));
 	p->path = json_str(c->doc, "Path", "");
 	p->netns = mem_strdup(json_str(c->net, "NetNS", ""));
 	p->ip = mem_strdup(json_str(c->net, "IPAddress", ""));
@@ -52,6 +54,7 @@ void prepare_free(struct prepare *p)
 	json_decref(p->config);
 	json_decref(p->host);
 	json_decref(p->args);
+	json_decref(p->mounts);
 	free(p);
 }
 
@@ -174,33 +177,6 @@ static int make_dirs(const struct prepare *p, struct err *e)
 	return r < 0 ? err_errno(e, -r, "cannot make %s", p->run_dir) : 0;
 }
 
-/* docker makes a missing source of -v; --mount wants it to be there. */
-static int make_bind_sources(const struct prepare *p, struct err *e)
-{
-	json_t *v;
-	size_t i;
-	int r;
-
-	json_array_foreach(json_arr(p->host, "Binds"), i, v) {
-		const char *bind = json_string_value(v);
-		char *src CLEANUP(mem_freep) = mem_strndup(bind, strcspn(bind, ":"));
-		struct stat st;
-
-		if (stat(src, &st) == 0)
-			continue;
-		r = file_mkdir_p(src, 0755);
-		if (r < 0)
-			return err_errno(e, -r, "error while creating mount source path '%s'", src);
-	}
-	json_array_foreach(json_arr(p->host, "Mounts"), i, v) {
-		struct stat st;
-
-		if (str_eq(json_str(v, "Type", ""), "bind") && stat(json_str(v, "Source", ""), &st) < 0)
-			return err_set(e, ERR_INVALID, "invalid mount config for type \"bind\": bind source path does not exist: %s", json_str(v, "Source", ""));
-	}
-	return 0;
-}
-
 static int prepare_all(struct prepare *p)
 {
 	char *upper CLEANUP(mem_freep) = mem_printf("%s/upper", p->dir), *bundle CLEANUP(mem_freep) = prepare_bundle(p);
@@ -208,12 +184,12 @@ static int prepare_all(struct prepare *p)
 	struct buf hosts = BUF_INIT, resolv = BUF_INIT, name = BUF_INIT;
 	struct user_ids ids = { 0 };
 	struct spec_in in = { .id = p->id, .config = p->config, .host = p->host, .path = p->path, .args = p->args, .rootfs = rootfs,
-			      .netns = p->netns, .hostname = p->hostname, .files = files, .cgroups_path = p->cgroup };
+			      .netns = p->netns, .hostname = p->hostname, .files = files, .cgroups_path = p->cgroup, .mounts = p->mounts, .bundle = bundle };
 	json_t *spec = NULL;
 	char *text = NULL;
 	int ret = -1;
 
-	if (make_dirs(p, &p->e) < 0 || make_bind_sources(p, &p->e) < 0)
+	if (make_dirs(p, &p->e) < 0 || mounts_check_binds(p->mounts, true, 0, 0, &p->e) < 0)
 		goto out;
 	if (user_resolve(p->layers, upper, json_str(p->config, "User", ""), json_arr(p->host, "GroupAdd"), &ids, &p->e) < 0)
 		goto out;

@@ -12,7 +12,7 @@ struct prepare {
 	char id[ID_LEN + 1];
 	char *dir, *run_dir, *netns, *hostname, *ip, *cgroup;
 	char **layers;
-	json_t *config, *host, *args;	/* references; their content does not change after creation */
+	json_t *config, *host, *args, *mounts;	/* references; their content does not change after creation */
 	const char *path;
 	bool host_net;
 	struct err e;

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "engine/mounts.h"
 #include "runtime/oci/seccomp.h"
 
 static const char default_path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -182,7 +183,7 @@ static void put_mount(json_t *list, json_t *m)
 	json_t *v;
 	size_t i;
 
-	/* The user's mount replaces ours at the same place (/dev/shm, /etc/hosts). */
+	/* The user's mount replaces ours at the same place (/dev/shm, /etc/hosts), and ours below a /dev of the user's own. */
 	json_array_foreach(list, i, v) {
 		if (str_eq(json_str(v, "destination", ""), dst)) {
 			json_array_remove(list, i);
@@ -190,6 +191,15 @@ static void put_mount(json_t *list, json_t *m)
 		}
 	}
 	add(list, m);
+}
+
+static size_t components(const char *path)
+{
+	size_t n = 0;
+
+	for (; *path; path++)
+		n += *path == '/' && path[1];
+	return n ? n : 1;
 }
 
 static int make_mounts(const struct spec_in *in, json_t *list, struct err *e)
@@ -216,17 +226,14 @@ static int make_mounts(const struct spec_in *in, json_t *list, struct err *e)
 
 		add(list, mount_of(files[i][1], "bind", src, (const char *[]){ "rbind", "rprivate", "rw", NULL }));
 	}
-	json_array_foreach(json_arr(in->host, "Binds"), i, v) {
-		m = spec_bind(json_string_value(v), e);
-		if (!m)
-			return -1;
-		put_mount(list, m);
-	}
-	json_array_foreach(json_arr(in->host, "Mounts"), i, v) {
-		m = spec_mount(v, e);
-		if (!m)
-			return -1;
-		put_mount(list, m);
+	/* A mount below another one comes after it, whatever the order they were given in. */
+	for (size_t depth = 1, left = json_array_size(in->mounts); left; depth++) {
+		json_array_foreach(in->mounts, i, v) {
+			if (components(json_str(v, "Destination", "")) != depth)
+				continue;
+			put_mount(list, mounts_oci(v, i, in->bundle));
+			left--;
+		}
 	}
 	json_object_foreach(json_obj(in->host, "Tmpfs"), key, v) {
 		m = spec_tmpfs(key, json_string_value(v), e);

@@ -2,14 +2,15 @@
 /*
  * From "start" to "at rest":
  *
- *   STARTING  net_sandbox_open -> worker makes files and config.json -> rt_launch (the program waits) -> the document, with the
+ *   STARTING  net_sandbox_open -> volumes acquired -> worker makes files and config.json -> rt_launch (the program waits) -> the document, with the
  *             sandbox record, is committed -> rt_start
  *   RUNNING   until exited()
- *   CLEANING  net_sandbox_close -> the document is committed -> container_at_rest()
+ *   CLEANING  net_sandbox_close -> volumes released -> the document is committed -> container_at_rest()
  *
  * Whatever fails on the way goes to CLEANING too. The commit before rt_start is what makes a killed engine find the
  * container again; before it, a monitor whose control socket dies undoes everything by itself.
  */
+#include "engine/mounts.h"
 #include "engine/prepare.h"
 
 #include <errno.h>
@@ -79,6 +80,7 @@ static void cleaned(void *user)
 
 	json_decref(c->net);
 	c->net = NULL;
+	mounts_release(c);
 	if (c->started_ok) {
 		set_state(c, "exited", 0);
 		doc_set(s, "ExitCode", json_integer(c->exit.status));
@@ -221,18 +223,16 @@ static void prepared(struct work *w)
 		fail(c, &e);
 }
 
-static void net_opened(void *user, json_t *record, const struct err *e)
+static void volumes_ready(void *user, const struct err *e)
 {
 	struct container *c = user;
-	struct prepare *p;
 	struct err e2 = { 0 };
+	struct prepare *p;
 
 	if (e) {
 		fail(c, e);
 		return;
 	}
-	c->net = json_incref(record);
-	c->net_open = true;
 	if (c->kill_after_start) {
 		err_set(&e2, ERR_CONFLICT, "container %s was stopped while it started", container_name(c));
 		fail(c, &e2);
@@ -246,6 +246,19 @@ static void net_opened(void *user, json_t *record, const struct err *e)
 	p->work.run = prepare_run;
 	p->work.done = prepared;
 	work_start(c->en->pool, &p->work);
+}
+
+static void net_opened(void *user, json_t *record, const struct err *e)
+{
+	struct container *c = user;
+
+	if (e) {
+		fail(c, e);
+		return;
+	}
+	c->net = json_incref(record);
+	c->net_open = true;
+	mounts_acquire(c, volumes_ready, c);
 }
 
 static const char *wanted_ip(struct container *c)
@@ -315,6 +328,7 @@ void container_adopt(struct container *c)
 	if (c->rt) {
 		c->phase = PHASE_RUNNING;
 		c->created = c->started_ok = true;
+		mounts_adopt(c);
 		c->up_since = clock_now() - (clock_wall() - doc_time(doc_state(c), "StartedAt"));
 		doc_set(doc_state(c), "Pid", json_integer(st.pid));
 		doc_set(doc_state(c), "Paused", json_boolean(st.paused));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* start, stop, kill, restart, remove, rename as asked for by clients; the restart policy; the end of a container. */
-#include "engine/engine_priv.h"
+#include "engine/mounts.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -99,6 +99,7 @@ void container_at_rest(struct container *c)
 		/* wait's "not-running" and "next-exit" first: the exit code is still there to be told */
 		wait_notify(c, false, ok ? NULL : c->start_err.msg);
 		waiters_call(&c->rest, NULL);
+		c->remove_volumes = c->remove_volumes || json_flag(doc_host(c), "AutoRemove", false);
 		container_remove_now(c);
 		return;
 	}
@@ -136,16 +137,33 @@ static void trash_done(struct work *w)
 	free(t);
 }
 
+struct farewell {
+	struct waiter *gone;
+};
+
+static void volumes_gone(void *user, const struct err *e)
+{
+	struct farewell *f = user;
+
+	(void)e;	/* each that stays is somebody's */
+	waiters_call(&f->gone, NULL);
+	free(f);
+}
+
 static void removed(void *user, const struct err *e)
 {
 	struct container *c = user;
 	struct waiter *gone = TAKE(c->gone);
+	struct farewell *f;
+	struct engine *en;
+	json_t *names;
 	struct trash *t;
 
 	(void)FAULT("engine.removed");
 	if (e) {
 		c->phase = PHASE_IDLE;
 		c->remove_after = false;
+		mounts_keep(c, NULL);
 		waiters_call(&gone, e);
 		return;
 	}
@@ -157,8 +175,16 @@ static void removed(void *user, const struct err *e)
 	work_start(c->en->pool, &t->work);
 	wait_notify(c, true, NULL);
 	event_container(c, "destroy", NULL);
+	f = mem_zalloc(sizeof(*f));
+	f->gone = gone;
+	names = c->remove_volumes ? mounts_anonymous(c) : json_array();
+	en = c->en;
 	container_free(c);
-	waiters_call(&gone, NULL);
+	if (json_array_size(names))
+		mounts_drop(en, names, volumes_gone, f);
+	else
+		volumes_gone(f, NULL);
+	json_decref(names);
 }
 
 void container_remove_now(struct container *c)
@@ -171,6 +197,8 @@ void container_remove_now(struct container *c)
 	c->phase = PHASE_REMOVING;
 	(void)FAULT("engine.remove");
 	store_tx_del(tx, "container", c->id);
+	if (c->remove_volumes)
+		mounts_give_up(c, tx);
 	store_tx_commit_take(tx, removed, c);
 }
 
@@ -178,7 +206,6 @@ void engine_remove(struct engine *en, const char *ref, bool force, bool volumes,
 {
 	struct container *c = find_or_later(en, ref, done, user);
 
-	(void)volumes;		/* there are none that could outlive a container */
 	if (!c)
 		return;
 	if (c->phase != PHASE_IDLE && !force && c->phase != PHASE_CLEANING) {
@@ -188,6 +215,7 @@ void engine_remove(struct engine *en, const char *ref, bool force, bool volumes,
 		return;
 	}
 	waiter_add(&c->gone, c, done, user);
+	c->remove_volumes = c->remove_volumes || volumes;
 	switch (c->phase) {
 	case PHASE_RESTART_WAIT:
 		wait_notify(c, false, NULL);

@@ -17,4 +17,5 @@ libimage_a_SOURCES = \
 	src/image/split.c src/image/split.h \
 	src/image/tar.c src/image/tar.h \
 	src/image/tree.c src/image/tree.h \
-	src/image/unpack.c src/image/unpack.h
+	src/image/unpack.c src/image/unpack.h \
+	src/image/view.c src/image/view.h

@@ -41,7 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	ports(body);
 	warnings = json_array();
 	image = json_pack("{s:{s:[s],s:[s],s:{s:{}}}}", "config", "Env", "PATH=/bin", "Cmd", "sh", "ExposedPorts", "80/tcp");
-	doc = create_document(id, "name", body, "sha256:0", image, warnings, &e);
+	doc = create_document(id, "name", body, "sha256:0", image, NULL, warnings, &e);
 	if (doc) {
 		char *text = json_text(doc);
 		json_t *again = json_parse(text, strlen(text), "document", &e);

@@ -29,7 +29,7 @@ static json_t *create(const char *body_text, struct err *e)
 	json_t *body = parse(body_text), *image = parse(image_text), *warnings = json_array(), *doc;
 
 	memset(e, 0, sizeof(*e));
-	doc = create_document(id, "web", body, "sha256:1", image, warnings, e);
+	doc = create_document(id, "web", body, "sha256:1", image, NULL, warnings, e);
 	json_decref(body);
 	json_decref(image);
 	json_decref(warnings);
@@ -91,7 +91,7 @@ static void test_refused(void **state)
 		{ "{\"Image\":\"x\",\"HostConfig\":{\"Memory\":\"1g\"}}", "HostConfig.Memory: wrong type" },
 		{ "{\"Image\":\"x\",\"HostConfig\":{\"CapAdd\":[\"FLY\"]}}", "FLY" },
 		{ "{\"Image\":\"x\",\"HostConfig\":{\"Sysctls\":{\"kernel.panic\":\"1\"}}}", "sysctl 'kernel.panic' is not allowed" },
-		{ "{\"Image\":\"x\",\"HostConfig\":{\"Binds\":[\"/a\"]}}", "/a" },
+		{ "{\"Image\":\"x\",\"HostConfig\":{\"Binds\":[\"a\"]}}", "invalid mount path: 'a' mount path must be absolute" },
 		{ "{\"Image\":\"x\",\"HostConfig\":{\"Isolation\":\"hyperv\"}}", "Isolation" },
 		{ "{\"Image\":\"x\",\"StopSignal\":\"SIGNONE\"}", "SIGNONE" },
 		{ "{\"Image\":\"x\",\"Labels\":{\"a\":1}}", "Labels: the value of \"a\" is not a string" },

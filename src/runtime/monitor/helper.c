@@ -25,7 +25,8 @@
 static void close_others(int report)
 {
 	const struct proc *p = mon.making ? mon.making : &mon.main;
-	int keep[] = { report, mon.run_fd, p->in_child, p->out_child[0], p->out_child[1], mon.making ? mon.making_console : mon.console_child };
+	int keep[] = { report, mon.run_fd, p->in_child, p->out_child[0], p->out_child[1], mon.making ? mon.making_console : mon.console_child,
+		       mon.making ? -1 : mon.host_ns };
 	int have[N(keep)];
 	size_t n = 0;
 

@@ -124,6 +124,9 @@ int launch_prepare(struct err *e)
 			return -1;
 		mon.main.log = &mon.log;
 	}
+	mon.host_ns = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	if (mon.host_ns < 0)
+		return err_errno(e, errno, "open the host's mount namespace");
 	if (unshare(CLONE_NEWNS) < 0)
 		return err_errno(e, errno, "make a mount namespace for container %.12s", mon.a.id);
 	if (mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0)
@@ -189,6 +192,7 @@ out:
 	return r;
 }
 
+/* Reads config.json: where the root file system goes; prepares the sources it names. */
 static int rootfs_of(char *out, size_t size, struct err *e)
 {
 	json_t *config;
@@ -203,6 +207,10 @@ static int rootfs_of(char *out, size_t size, struct err *e)
 		return err_wrap(e, "bundle '%s'", mon.a.bundle);
 	path = json_str(json_obj(config, "root"), "path", "rootfs");
 	n = path[0] == '/' ? snprintf(out, size, "%s", path) : snprintf(out, size, "%s/%s", mon.a.bundle, path);
+	if (n >= 0 && (size_t)n < size && sources_prepare(config, e) < 0) {
+		json_decref(config);
+		return -1;
+	}
 	json_decref(config);
 	if (n < 0 || (size_t)n >= size)
 		return err_set(e, ERR_INVALID, "bundle '%s': root.path is longer than %zu bytes", mon.a.bundle, size - 1);

@@ -388,6 +388,8 @@ static void on_launch(const char *p, size_t n)
 		create_failed = e;
 		finish();
 	}
+	(void)close(mon.host_ns);
+	mon.host_ns = -1;
 }
 
 static void on_start(int sock)
@@ -716,7 +718,7 @@ static void setup(void)
 	char word[16];
 
 	memset(mon.control, -1, sizeof(mon.control));
-	mon.run_fd = mon.listener = mon.signal_fd = mon.console = mon.console_child = mon.pidfd = mon.log.fd = mon.lock = -1;
+	mon.host_ns = mon.run_fd = mon.listener = mon.signal_fd = mon.console = mon.console_child = mon.pidfd = mon.log.fd = mon.lock = -1;
 	mon.main.in = mon.main.in_child = mon.main.slave = mon.main.out_child[0] = mon.main.out_child[1] = -1;
 	mon.main.out[0].fd = mon.main.out[1].fd = -1;
 	for (int i = 0; i < MAX_ATTACH; i++)

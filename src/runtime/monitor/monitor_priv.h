@@ -2,6 +2,7 @@
 #ifndef KEDGE_RUNTIME_MONITOR_PRIV_H
 #define KEDGE_RUNTIME_MONITOR_PRIV_H
 
+#include <jansson.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -104,6 +105,7 @@ struct monitor {
 	char *words;		/* the LAUNCH message; a's strings point into it */
 	size_t words_len;
 	struct launch a;
+	int host_ns;		/* the mount namespace we were started in, until the container is made; -1 */
 	int run_fd;		/* of run_dir */
 	int lock;		/* <run_dir>/lock: we live */
 	int listener, signal_fd;
@@ -139,6 +141,9 @@ void helper_create(struct report *r);		/* in the helper: overlay, OCI create */
 void helper_start(struct report *r);
 void helper_delete(struct report *r);
 int launch_umount(struct err *e);
+
+/* sources.c: in the create helper; config.json's bind sources that need a handle or the host's namespace */
+int sources_prepare(const json_t *config, struct err *e);
 
 /* extern.c: another OCI runtime's program */
 int extern_create(struct report *r, int console);
