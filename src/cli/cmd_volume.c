@@ -149,6 +149,7 @@ static int cmd_volume_prune(struct cli *c, struct flags *f)
 	char **filters CLEANUP(strv_freep) = NULL;
 	json_t *doc CLEANUP(json_freep) = NULL, *v;
 	struct err e = { 0 };
+	char size[32];
 	size_t i;
 
 	if (!flag_bool(f, "force") && !confirmed(flag_bool(f, "all"))) {
@@ -171,9 +172,7 @@ static int cmd_volume_prune(struct cli *c, struct flags *f)
 			buf_printf(&out, "%s\n", json_string_value(v));
 		buf_addc(&out, '\n');
 	}
-	buf_adds(&out, "Total reclaimed space: ");
-	render_size(&out, (double)json_i64(doc, "SpaceReclaimed", 0));
-	buf_addc(&out, '\n');
+	buf_printf(&out, "Total reclaimed space: %s\n", str_human_size((uint64_t)json_i64(doc, "SpaceReclaimed", 0), size, sizeof(size)));
 	cli_out(&out);
 	return 0;
 }
@@ -194,7 +193,8 @@ static const struct flag_def create_flags[] = {
 };
 static const struct flag_def rm_flags[] = { { "force", 'f', FLAG_BOOL, "Force the removal of one or more volumes" }, { 0 } };
 static const struct flag_def prune_flags[] = {
-	{ "all", 'a', FLAG_BOOL, "Remove all unused volumes, not just anonymous ones" }, FLAG_FILTER,
+	{ "all", 'a', FLAG_BOOL, "Remove all unused volumes, not just anonymous ones" },
+	{ "filter", 0, FLAG_LIST, "Provide filter values (e.g. \"label=<label>\")", .word = "filter", .check = cli_check_filter },
 	{ "force", 'f', FLAG_BOOL, "Do not prompt for confirmation" }, { 0 },
 };
 

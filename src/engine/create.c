@@ -290,7 +290,7 @@ int runtime_path(const char *name, char **ret, struct err *e)
 
 static int check_host(json_t *h, struct err *e)
 {
-	static const char *const lists[] = { "Binds", "CapAdd", "CapDrop", "Dns", "DnsOptions", "DnsSearch", "ExtraHosts", "GroupAdd",
+	static const char *const lists[] = { "Binds", "VolumesFrom", "CapAdd", "CapDrop", "Dns", "DnsOptions", "DnsSearch", "ExtraHosts", "GroupAdd",
 					     "SecurityOpt", "MaskedPaths", "ReadonlyPaths" };
 	static const char *const ipc[] = { "", "private", "host", "none", "shareable", NULL }, *const hostly[] = { "", "host", NULL };
 	static const char *const cgroupns[] = { "", "private", "host", NULL }, *const isolation[] = { "", "default", NULL };

@@ -39,20 +39,41 @@ static bool listed(const json_t *want, const char *value)
 	return json_array_size(want) == 0;
 }
 
+static bool label_is(const json_t *attrs, const char *want)
+{
+	const char *eq = strchr(want, '='), *have;
+	char *name CLEANUP(mem_freep) = eq ? mem_strndup(want, (size_t)(eq - want)) : mem_strdup(want);
+
+	have = json_str(attrs, name, NULL);
+	return have && (!eq || !strcmp(have, eq + 1));
+}
+
+/* Both forms of filters into an array of words; new reference. */
+static json_t *words_of(const json_t *want)
+{
+	json_t *list = json_array(), *v;
+	const char *key;
+	size_t i;
+
+	json_object_foreach((json_t *)want, key, v)
+		json_array_append_new(list, json_string(key));
+	json_array_foreach(want, i, v) {
+		if (json_is_string(v))
+			json_array_append(list, v);
+	}
+	return list;
+}
+
 static bool label_ok(const json_t *want, const json_t *attrs)
 {
-	const char *key;
-	json_t *v;
+	json_t *list = words_of(want), *v;
+	bool ok = true;
+	size_t i;
 
-	json_object_foreach((json_t *)want, key, v) {
-		const char *eq = strchr(key, '=');
-		char *name CLEANUP(mem_freep) = eq ? mem_strndup(key, (size_t)(eq - key)) : mem_strdup(key);
-		const char *have = json_str(attrs, name, NULL);
-
-		if (!have || (eq && strcmp(have, eq + 1)))
-			return false;
-	}
-	return true;
+	json_array_foreach(list, i, v)
+		ok = ok && label_is(attrs, json_string_value(v));
+	json_decref(list);
+	return ok;
 }
 
 static bool matches(const json_t *filters, const json_t *ev)
@@ -71,17 +92,17 @@ static bool matches(const json_t *filters, const json_t *ev)
 	    !label_ok(json_object_get(filters, "label"), attrs))
 		return false;
 	for (size_t i = 0; i < N(kinds); i++) {
-		const json_t *want = json_object_get(filters, kinds[i]);
-		const char *key;
-		json_t *v;
-		bool hit = false;
+		json_t *want = words_of(json_object_get(filters, kinds[i])), *v;
+		bool hit = json_array_size(want) == 0;
+		size_t k;
 
-		if (!want || json_object_size(want) == 0)
-			continue;
-		if (strcmp(type, kinds[i]))
-			return false;
-		json_object_foreach((json_t *)want, key, v)
-			hit = hit || !strcmp(key, name) || (*key && !strncmp(key, id, strlen(key))) || !strcmp(key, json_str(attrs, "image", ""));
+		json_array_foreach(want, k, v) {
+			const char *key = json_string_value(v);
+
+			hit = hit || (!strcmp(type, kinds[i]) && (!strcmp(key, name) || (*key && !strncmp(key, id, strlen(key))) ||
+								  !strcmp(key, json_str(attrs, "image", ""))));
+		}
+		json_decref(want);
 		if (!hit)
 			return false;
 	}

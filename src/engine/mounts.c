@@ -387,8 +387,9 @@ static int inherit(json_t *points, const struct mounts_in *in, const char *word,
 	if (strcmp(mode, "rw") && strcmp(mode, "ro") && strcmp(mode, "z") && strcmp(mode, "Z"))
 		return err_set(e, ERR_INVALID, "invalid mode for volumes-from: %s", mode);
 	theirs = in->from ? in->from(in->user, ref, e) : NULL;
+	/* 400, not 404: clients take that for a missing image, and pull */
 	if (!theirs)
-		return in->from ? -1 : err_set(e, ERR_NOT_FOUND, "No such container: %s", ref);
+		return err_set(e, ERR_INVALID, "No such container: %s", ref);
 	json_array_foreach(theirs, i, v) {
 		json_t *p = json_deep_copy(v);
 
@@ -477,7 +478,9 @@ json_t *mounts_oci(const json_t *p, size_t index, const char *bundle)
 	options = json_array();
 	json_array_append_new(options, json_string(json_flag(p, "NonRecursive", false) ? "bind" : "rbind"));
 	json_array_append_new(options, json_string(bind ? json_str(p, "Propagation", "rprivate") : "rprivate"));
-	json_array_append_new(options, json_string(ro ? "ro" : "rw"));
+	/* Not "rw": a volume that is mounted read-only stays so. */
+	if (ro)
+		json_array_append_new(options, json_string("ro"));
 	/* What is mounted below a read-only bind is read-only too, unless told otherwise. */
 	if (ro && !json_flag(p, "ReadOnlyNonRecursive", false) && !json_flag(p, "NonRecursive", false))
 		json_array_append_new(options, json_string("rro"));

@@ -4,7 +4,8 @@ SYSTEM_TESTS = \
 	tests/system/api_shapes.sh \
 	tests/system/bad_input.sh \
 	tests/system/isolation.sh \
-	tests/system/kill_points.sh
+	tests/system/kill_points.sh \
+	tests/system/volumes.sh
 TESTS += $(SYSTEM_TESTS)
 EXTRA_DIST += tests/system/lib.sh tests/system/api_shapes.py $(SYSTEM_TESTS)
 AM_TESTS_ENVIRONMENT = KEDGE_BUILD='$(abs_builddir)'; export KEDGE_BUILD;

@@ -109,6 +109,43 @@ static void test_refused(void **state)
 	}
 }
 
+static void test_mounts(void **state)
+{
+	static const struct {
+		const char *body, *sentence;
+	} bad[] = {
+		{ "{\"Image\":\"x\",\"HostConfig\":{\"Binds\":[\"v:/a:wild\"]}}", "invalid mode: wild" },
+		{ "{\"Image\":\"x\",\"HostConfig\":{\"Binds\":[\"v:/a\",\"w:/a/\"]}}", "Duplicate mount point: /a" },
+		{ "{\"Image\":\"x\",\"HostConfig\":{\"Binds\":[\"v:/a\"],\"Tmpfs\":{\"/a\":\"\"}}}", "Duplicate mount point: /a" },
+		{ "{\"Image\":\"x\",\"HostConfig\":{\"Binds\":[\"v:/..\"]}}", "mount path must be absolute" },
+		{ "{\"Image\":\"x\",\"HostConfig\":{\"Mounts\":[{\"Type\":\"tmpfs\",\"Target\":\"/t\",\"Source\":\"s\"}]}}", "field Source must not be specified" },
+		{ "{\"Image\":\"x\",\"HostConfig\":{\"Mounts\":[{\"Type\":\"bind\",\"Target\":\"/t\"}]}}", "field Source must not be empty" },
+		{ "{\"Image\":\"x\",\"HostConfig\":{\"Mounts\":[{\"Type\":\"bind\",\"Target\":\"/t\",\"Source\":\"/s\",\"VolumeOptions\":{\"NoCopy\":true}}]}}",
+		  "field VolumeOptions must not be specified" },
+		{ "{\"Image\":\"x\",\"HostConfig\":{\"Mounts\":[{\"Type\":\"volume\",\"Target\":\"/t\",\"VolumeOptions\":{\"Subpath\":\"a\"}}]}}", "anonymous volumes" },
+		{ "{\"Image\":\"x\",\"HostConfig\":{\"Mounts\":[{\"Type\":\"odd\",\"Target\":\"/t\"}]}}", "mount type unknown: \"odd\"" },
+		{ "{\"Image\":\"x\",\"HostConfig\":{\"VolumesFrom\":[\"c:up\"]}}", "invalid mode for volumes-from: up" },
+		{ "{\"Image\":\"x\",\"HostConfig\":{\"VolumesFrom\":[1]}}", "VolumesFrom: element 0 is not a string" },
+	};
+
+	expect("{\"Image\":\"x\",\"HostConfig\":{\"Binds\":[\"/a\"]}}", "MountPoints", "[{\"Type\":\"volume\",\"Name\":\"\",\"Source\":\"\",\"Destination\":\"/a\","
+	       "\"Driver\":\"local\",\"Anonymous\":true,\"Mode\":\"z\",\"RW\":true,\"Propagation\":\"\"}]");
+	expect("{\"Image\":\"x\",\"HostConfig\":{\"Binds\":[\"/a//b/./c:/d/:ro,rslave\"]}}", "MountPoints", "[{\"Type\":\"bind\",\"Source\":\"/a/b/c\","
+	       "\"Destination\":\"/d\",\"Mode\":\"ro,rslave\",\"RW\":false,\"Propagation\":\"rslave\",\"CreateSource\":true}]");
+	/* What is mounted there already needs no volume of its own. */
+	expect("{\"Image\":\"x\",\"Volumes\":{\"/d\":{}},\"HostConfig\":{\"Tmpfs\":{\"/d\":\"\"}}}", "MountPoints", "[]");
+	for (size_t i = 0; i < N(bad); i++) {
+		struct err e;
+		json_t *doc = create(bad[i].body, &e);
+
+		if (doc)
+			fail_msg("%s was taken", bad[i].body);
+		assert_int_equal(err_http_status(e.kind), 400);
+		if (!strstr(e.msg, bad[i].sentence))
+			fail_msg("%s: \"%s\" does not say \"%s\"", bad[i].body, e.msg, bad[i].sentence);
+	}
+}
+
 static json_t *spec_of(const char *config, const char *host)
 {
 	struct err e = { 0 };
@@ -194,6 +231,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_merge),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_mounts),
 		cmocka_unit_test(test_default_is_tight),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_signals),
