@@ -13,6 +13,7 @@
 static const struct api_route *const api_tables[] = {
 	api_routes_system, api_routes_containers, api_routes_streams, api_routes_images, api_routes_networks,
 	api_routes_stats, api_routes_volumes,
+	api_routes_archive,
 };
 
 struct api *api_new(struct loop *l, struct engine *en, struct images *im, struct volumes *vs)

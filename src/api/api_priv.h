@@ -45,7 +45,8 @@ struct api_route {
 
 /* One table a resource, ended by an empty entry. */
 extern const struct api_route api_routes_system[], api_routes_containers[], api_routes_streams[], api_routes_images[], api_routes_networks[],
-	api_routes_stats[], api_routes_volumes[];
+	api_routes_stats[], api_routes_volumes[],
+	api_routes_archive[];
 
 /* Pure. True when path (below the version) fits the pattern; *arg gets the argument or NULL, the caller frees. */
 bool api_route_match(const char *pattern, const char *path, char **arg);

@@ -35,7 +35,8 @@ struct command {
 
 /* One table a file; an entry without name ends it. */
 extern const struct command commands_container[], commands_run[], commands_list[], commands_image[], commands_inspect[], commands_network[],
-	commands_system[], commands_stream[], commands_stats[], commands_volume[];
+	commands_system[], commands_stream[], commands_stats[], commands_volume[],
+	commands_cp[];
 extern const struct flag_def flags_none[];
 
 enum { EXIT_ENGINE = 125 };

@@ -19,6 +19,7 @@ const struct flag_def flags_none[] = { { 0 } };
 static const struct command *const tables[] = {
 	commands_run, commands_stream, commands_container, commands_list, commands_image, commands_inspect, commands_network, commands_volume, commands_system,
 	commands_stats,
+	commands_cp,
 };
 
 static const struct group {
@@ -33,7 +34,7 @@ static const struct group {
 
 /* Words of docker's that this engine has no part for: told as such, not as typing errors. */
 static const char *const absent[] = {
-	"build", "builder", "buildx", "commit", "compose", "config", "context", "cp", "diff", "exec", "export", "login",
+	"build", "builder", "buildx", "compose", "config", "context", "exec", "login",
 	"logout", "manifest", "node", "pause", "plugin", "prune", "pull", "push", "save", "search", "secret", "service", "stack",
 	"swarm", "trust", "unpause", "update",
 };

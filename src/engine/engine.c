@@ -223,6 +223,7 @@ void engine_free(struct engine *en)
 	if (!en)
 		return;
 	en->closing = true;
+	work_pool_free(TAKE(en->archivers));
 	while ((c = map_next(en->by_id, &it, NULL)))
 		container_free(c);
 	while (en->waits)

@@ -1,8 +1,11 @@
 noinst_LIBRARIES += libengine.a
 libengine_a_SOURCES = \
+	src/engine/archive.c src/engine/archive.h \
 	src/engine/attach.c \
 	src/engine/caps.c \
 	src/engine/cgstat.c src/engine/cgstat.h \
+	src/engine/changes.c src/engine/changes.h \
+	src/engine/commit.c src/engine/commit.h \
 	src/engine/create.c \
 	src/engine/device.c \
 	src/engine/doc.c \
@@ -16,10 +19,13 @@ libengine_a_SOURCES = \
 	src/engine/mounts.c src/engine/mounts.h \
 	src/engine/prepare.c src/engine/prepare.h \
 	src/engine/provide.c \
+	src/engine/rootview.c src/engine/rootview.h \
 	src/engine/spec.c \
 	src/engine/start.c \
 	src/engine/stats.c src/engine/stats.h \
 	src/engine/stop.c \
+	src/engine/tarin.c src/engine/tarin.h \
+	src/engine/tarout.c src/engine/tarout.h \
 	src/engine/top.c \
 	src/engine/user.c \
 	src/engine/wait.c

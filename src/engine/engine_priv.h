@@ -55,6 +55,8 @@ struct container {
 	struct waiter *rest;		/* called when at rest */
 	struct waiter *up;		/* called when started or failed */
 	struct waiter *gone;		/* called when removed */
+	bool writer;			/* somebody writes into it at rest: it is not started meanwhile */
+	struct waiter *unwritten;	/* called when that is over */
 	struct engine_attach *attaches;
 	struct loop_timer *restart_timer;
 	int64_t restart_pause_ns;
@@ -63,7 +65,7 @@ struct container {
 
 struct engine {
 	struct loop *l;
-	struct work_pool *pool;
+	struct work_pool *pool, *archivers;	/* archivers wait for clients: made at the first need */
 	struct store *store;
 	struct images *images;
 	struct volumes *volumes;

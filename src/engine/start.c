@@ -266,6 +266,14 @@ static const char *wanted_ip(struct container *c)
 	return json_str(json_obj(c->doc, "Endpoint"), "IPv4Address", NULL);
 }
 
+static void open_net(void *user);
+
+static void unwritten(void *user, const struct err *e)
+{
+	(void)e;
+	open_net(user);
+}
+
 static void open_net(void *user)
 {
 	struct container *c = user;
@@ -273,6 +281,10 @@ static void open_net(void *user)
 	struct err e = { 0 };
 	size_t n = 0;
 
+	if (c->writer) {	/* archive.c: its overlay is mounted elsewhere */
+		waiter_add(&c->unwritten, c, unwritten, c);
+		return;
+	}
 	if (net_ports_from_api(json_object_get(doc_config(c), "ExposedPorts"), json_object_get(doc_host(c), "PortBindings"),
 			       json_flag(doc_host(c), "PublishAllPorts", false), &ports, &n, &e) < 0) {
 		fail(c, &e);

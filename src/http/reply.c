@@ -309,6 +309,14 @@ void http_reply_end(struct http_req *r)
 	end_reply(r);
 }
 
+void http_reply_abort(struct http_req *r)
+{
+	if (r->ended || !r->started)
+		return;
+	r->keep_alive = false;
+	end_reply(r);
+}
+
 /* Raw stream */
 
 struct http_stream *http_hijack(struct http_req *r, const char *type, const struct http_stream_ops *ops, void *user)

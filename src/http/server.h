@@ -76,6 +76,8 @@ void http_reply_start(struct http_req *r, int status, const char *type);
 size_t http_reply_write(struct http_req *r, const void *p, size_t n);
 void http_reply_on_drain(struct http_req *r, void (*cb)(struct http_req *r, void *user), void *user);
 void http_reply_end(struct http_req *r);
+/* A streamed reply that cannot be completed: what is queued is sent, then the connection ends where the client expects more. */
+void http_reply_abort(struct http_req *r);
 bool http_reply_started(const struct http_req *r);
 
 /*

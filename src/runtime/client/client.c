@@ -814,6 +814,25 @@ struct rt *rt_adopt(struct loop *l, const char *run_dir, const struct rt_ops *op
 	return NULL;
 }
 
+/* The pid is looked up first and asked for after: when the process still lives then, the handle is its own and no successor's. */
+int rt_root(struct rt *r, struct err *e)
+{
+	char path[64];
+	int fd;
+
+	if (r->phase == RT_EXITED || r->phase == RT_FAILED || r->phase == RT_CLEANING || r->phase == RT_LAUNCHING || r->pid <= 1)
+		return err_set(e, ERR_CONFLICT, "the container's process is gone");
+	snprintf(path, sizeof(path), "/proc/%d/root", (int)r->pid);
+	fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return err_errno(e, errno, "open the container's root");
+	if (r->pidfd < 0 || syscall(SYS_pidfd_send_signal, r->pidfd, 0, NULL, 0) < 0) {
+		close(fd);
+		return err_set(e, ERR_CONFLICT, "the container's process is gone");
+	}
+	return fd;
+}
+
 int rt_kill(struct rt *r, int signo, struct err *e)
 {
 	struct pm m = { .type = PM_SIGNAL, .v = { signo } };

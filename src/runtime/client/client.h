@@ -58,6 +58,8 @@ void rt_start(struct rt *r);		/* after created; started() follows */
  * when there is neither monitor nor exit record: -1, ERR_NOT_FOUND. */
 struct rt_state { pid_t pid; bool running; bool paused; int64_t started_ns; };
 struct rt *rt_adopt(struct loop *l, const char *run_dir, const struct rt_ops *ops, void *user, struct rt_state *ret, struct err *e);
+/* An O_PATH handle on the root directory of the container's init, seen with its mount namespace; the caller closes. -1 with e. */
+int rt_root(struct rt *r, struct err *e);
 int rt_kill(struct rt *r, int signo, struct err *e);	/* to the container's init, by pidfd-safe means; NOT_FOUND when it is gone */
 void rt_resize(struct rt *r, unsigned rows, unsigned cols);
 /* Freezes or thaws; done once, from the loop (ERR_UNAVAILABLE when the monitor is lost meanwhile). */
