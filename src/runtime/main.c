@@ -40,6 +40,7 @@ static const char usage[] =
 "  kill [--all] ID [SIGNAL]\n"
 "  delete [--force] ID\n"
 "  pause ID, resume ID\n"
+"  update --resources FILE ID\n"
 "  ps [--format json] ID\n"
 "  list\n"
 "  features\n"
@@ -48,7 +49,7 @@ static const char usage[] =
 static struct {
 	const char *root, *log;
 	bool json, systemd;
-	const char *bundle, *console, *pid_file, *process, *user, *cwd, *format;
+	const char *bundle, *console, *pid_file, *process, *user, *cwd, *format, *resources;
 	char **env, **caps;
 	bool detach, tty, all, force, no_new_privs;
 	uint64_t preserve;
@@ -225,6 +226,25 @@ static int cmd_resume(int argc, char **argv, struct err *e)
 	return oci_pause(opt.root, argv[0], false, e);
 }
 
+static int cmd_update(int argc, char **argv, struct err *e)
+{
+	json_t *resources;
+	struct buf b = BUF_INIT;
+	int r;
+
+	(void)argc;
+	if (!opt.resources)
+		return err_set(e, ERR_INVALID, "update: --resources FILE is needed ('-': standard input)");
+	r = file_read_at(AT_FDCWD, str_eq(opt.resources, "-") ? "/dev/stdin" : opt.resources, 1 << 20, &b);
+	resources = r < 0 ? NULL : json_parse(b.data ? b.data : "", b.len, opt.resources, e);
+	buf_done(&b);
+	if (r < 0)
+		return err_errno(e, -r, "read '%s'", opt.resources);
+	r = resources ? oci_update(opt.root, argv[0], resources, e) : -1;
+	json_decref(resources);
+	return r;
+}
+
 static int cmd_ps(int argc, char **argv, struct err *e)
 {
 	json_t *arr = oci_ps(opt.root, argv[0], e), *v;
@@ -351,7 +371,7 @@ static const struct command {
 } commands[] = {
 	{ "create", cmd_create, 1, 1, true }, { "start", cmd_start, 1, 1, false }, { "run", cmd_run, 1, 1, true },
 	{ "exec", cmd_exec, 1, -1, true }, { "state", cmd_state, 1, 1, false }, { "kill", cmd_kill, 1, 2, false },
-	{ "delete", cmd_delete, 1, 1, false }, { "pause", cmd_pause, 1, 1, false }, { "resume", cmd_resume, 1, 1, false },
+	{ "delete", cmd_delete, 1, 1, false }, { "update", cmd_update, 1, 1, false }, { "pause", cmd_pause, 1, 1, false }, { "resume", cmd_resume, 1, 1, false },
 	{ "ps", cmd_ps, 1, -1, false }, { "list", cmd_list, 0, 0, false }, { "features", cmd_features, 0, 0, false },
 };
 
@@ -401,19 +421,22 @@ static int command_options(int argc, char **argv, bool exec, struct err *e)
 		{ "bundle", 1, NULL, 'b' }, { "console-socket", 1, NULL, O_CONSOLE }, { "pid-file", 1, NULL, O_PID_FILE },
 		{ "preserve-fds", 1, NULL, O_PRESERVE }, { "detach", 0, NULL, 'd' }, { "process", 1, NULL, 'p' }, { "tty", 0, NULL, 't' },
 		{ "env", 1, NULL, 'e' }, { "user", 1, NULL, 'u' }, { "cwd", 1, NULL, O_CWD }, { "all", 0, NULL, 'a' }, { "force", 0, NULL, 'f' },
-		{ "format", 1, NULL, 'F' }, { "no-new-privs", 0, NULL, O_NNP }, { "no-new-keyring", 0, NULL, O_IGNORED }, { 0 },
+		{ "format", 1, NULL, 'F' }, { "resources", 1, NULL, 'r' }, { "no-new-privs", 0, NULL, O_NNP }, { "no-new-keyring", 0, NULL, O_IGNORED }, { 0 },
 	};
 	uint64_t n;
 	int c;
 
 	optind = 0;
-	while ((c = getopt_long(argc, argv, exec ? "+dp:te:u:" : "b:dafF:", longs, NULL)) >= 0) {
+	while ((c = getopt_long(argc, argv, exec ? "+dp:te:u:" : "b:dafF:r:", longs, NULL)) >= 0) {
 		switch (c) {
 		case 'b':
 			opt.bundle = optarg;
 			break;
 		case O_CONSOLE:
 			opt.console = optarg;
+			break;
+		case 'r':
+			opt.resources = optarg;
 			break;
 		case O_PID_FILE:
 			opt.pid_file = optarg;

@@ -23,17 +23,20 @@
  *     engine → START                        monitor → STARTED (time | error)
  *     engine → HELLO                        monitor → STATE (pid, pidfd), again after each reconnect
  *     engine → ATTACH + socket              (no answer; handled in order with START, so nothing is missed)
- *     engine → PAUSE, EXEC + socket         monitor → DONE, EXEC_STARTED, EXEC_EXITED with the request's tag
+ *     engine → PAUSE, UPDATE, EXEC + socket monitor → DONE, EXEC_STARTED, EXEC_EXITED with the request's tag
  *     engine → SIGNAL, RESIZE, DESTROY
  *                                           monitor → EXITED, then end of file
  *   attachment (the other end of the socket that came with ATTACH or EXEC)
  *     engine → STDIN, STDIN_EOF             monitor → OUTPUT, then end of file
+ *
+ * An exec's status is also in <run_dir>/exec-<tag>.exit before EXEC_EXITED is sent, until the engine removes it: it may have ended while
+ * no engine listened. From version 2 on STATE carries the tags (uint32_t each) of the execs that are under way.
  */
-enum { PM_VERSION = 1 };
+enum { PM_VERSION = 2 };
 
 enum pm_type {
 	PM_LAUNCH = 1, PM_START, PM_DESTROY, PM_HELLO, PM_ATTACH, PM_STDIN, PM_STDIN_EOF,
-	PM_RESIZE, PM_SIGNAL, PM_PAUSE, PM_EXEC,
+	PM_RESIZE, PM_SIGNAL, PM_PAUSE, PM_EXEC, PM_UPDATE,
 	PM_CREATED = 64, PM_STARTED, PM_STATE, PM_EXITED, PM_OUTPUT, PM_DONE, PM_EXEC_STARTED, PM_EXEC_EXITED,
 };
 
@@ -46,7 +49,7 @@ enum {
 
 struct pm {
 	uint16_t type, flags;
-	uint32_t tag;		/* PAUSE/EXEC: which request; ATTACH/RESIZE/SIGNAL: which exec, 0: the container */
+	uint32_t tag;		/* PAUSE/UPDATE/EXEC: which request; ATTACH/RESIZE/SIGNAL: which exec, 0: the container */
 	int64_t v[4];
 };
 

@@ -164,3 +164,21 @@ void rt_attach_free(struct rt_attach *a)
 	if (!a->busy)
 		free_now(a);
 }
+
+/* A socket for an attachment; *theirs travels to the monitor in order with everything else, so START cannot overtake it. */
+struct rt_attach *rt_attach_pair(struct rt *r, bool out, const struct rt_attach_ops *ops, void *user, int *theirs, struct err *e)
+{
+	struct rt_attach *a;
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0) {
+		err_errno(e, errno, "make a socket for an attachment");
+		return NULL;
+	}
+	a = rt_attach_new(r->loop, pair[0], out, ops, user, e);
+	if (!a)
+		(void)close(pair[1]);
+	else
+		*theirs = pair[1];
+	return a;
+}

@@ -48,57 +48,6 @@ enum {
 	QUEUE_MAX = 256,	/* control messages a monitor has not taken: it hangs */
 };
 
-enum phase { RT_LAUNCHING, RT_CREATED, RT_STARTING, RT_RUNNING, RT_CLEANING, RT_EXITED, RT_FAILED };
-
-struct queued {
-	struct queued *next;
-	struct pm m;
-	int fd;
-	size_t n;
-	char bytes[];
-};
-
-struct pending {		/* a pause under way */
-	struct pending *next;
-	uint32_t tag;
-	int64_t deadline;
-	void (*done)(void *user, const struct err *e);
-	void *user;
-};
-
-struct rt_exec {
-	struct rt_exec *next;
-	struct rt *r;		/* NULL: over */
-	uint32_t tag;
-	bool running;
-	struct rt_exec_ops ops;
-	void *user;
-};
-
-struct rt {
-	struct loop *loop;
-	struct rt_ops ops;
-	void *user;
-	enum phase phase;
-	bool was_started, hello_sent, freed;
-	unsigned busy;		/* callbacks on the stack */
-	int sock;
-	struct loop_io *io;
-	struct loop_timer *timer;
-	struct rt_child *child;	/* the monitor, if it is ours, or a cleanup */
-	char *program, *run_dir;
-	pid_t pid;
-	int pidfd;
-	uint32_t last_tag;
-	unsigned cleanup_tries, queue_len;
-	struct queued *queue, **queue_end;
-	struct pending *pending;
-	struct rt_exec *execs;
-	struct rt_exit exit;
-	struct err create_err;	/* to report when the cleanup of a failed create is done */
-	struct rt **self;	/* of a deferred call: cleared when we go first */
-};
-
 static void lost(struct rt *r);
 
 static void disconnect(struct rt *r)
@@ -203,7 +152,6 @@ struct loop *rt_loop(struct rt *r)
 static void fail_pending(struct rt *r)
 {
 	struct pending *p;
-	struct rt_exec *x;
 	struct err e = { 0 };
 
 	err_set(&e, ERR_UNAVAILABLE, "the container's monitor is gone");
@@ -212,14 +160,7 @@ static void fail_pending(struct rt *r)
 		p->done(p->user, &e);
 		free(p);
 	}
-	while (!r->freed && (x = r->execs)) {
-		r->execs = x->next;
-		x->r = NULL;
-		if (x->running && x->ops.exited)
-			x->ops.exited(x->user, 137);
-		else if (!x->running && x->ops.started)
-			x->ops.started(x->user, 0, &e);
-	}
+	rt_exec_fail(r, &e);
 }
 
 /* r may be gone afterwards. */
@@ -358,6 +299,7 @@ static bool reconnect(struct rt *r)
 		return false;
 	}
 	r->sock = fd;
+	r->conn++;
 	r->hello_sent = true;
 	rt_send(r, &hello, NULL, 0, -1);
 	loop_timer_set(r->timer, HELLO_LIMIT * SECOND);
@@ -470,29 +412,6 @@ static void on_pending(struct rt *r, const struct pm *m, const struct err *e)
 	}
 }
 
-static void on_exec(struct rt *r, const struct pm *m, const struct err *e)
-{
-	for (struct rt_exec **at = &r->execs; *at; at = &(*at)->next) {
-		struct rt_exec *x = *at;
-
-		if (x->tag != m->tag)
-			continue;
-		if (m->type == PM_EXEC_EXITED || e) {
-			*at = x->next;
-			x->r = NULL;
-		}
-		if (m->type == PM_EXEC_EXITED) {
-			if (x->ops.exited)
-				x->ops.exited(x->user, (int)m->v[0]);
-		} else {
-			x->running = true;
-			if (x->ops.started)
-				x->ops.started(x->user, e ? 0 : (pid_t)m->v[0], e);
-		}
-		return;
-	}
-}
-
 static void take_pidfd(struct rt *r, int *fd)
 {
 	if (*fd < 0)
@@ -537,6 +456,7 @@ static void on_message(struct rt *r, const struct pm *m, const char *p, size_t n
 		if (!r->pending)
 			loop_timer_stop(r->timer);
 		take_pidfd(r, fd);
+		rt_exec_settle(r, p, m->v[2] >= 2 ? n : 0);
 		return;
 	case PM_EXITED:
 		r->exit = (struct rt_exit){ .status = (int)m->v[0], .oom = m->v[1] != 0, .finished_ns = m->v[2] };
@@ -553,7 +473,7 @@ static void on_message(struct rt *r, const struct pm *m, const char *p, size_t n
 		return;
 	case PM_EXEC_STARTED:
 	case PM_EXEC_EXITED:
-		on_exec(r, m, e);
+		rt_exec_message(r, m, e);
 		return;
 	default:
 		return;		/* of a newer monitor */
@@ -655,6 +575,7 @@ struct rt *rt_launch(struct loop *l, const char *runtime_path, const struct rt_l
 		goto out;
 	}
 	r->sock = TAKE_FD(pair[0]);
+	r->conn = 1;
 	r->io = loop_io_new(l, r->sock, LOOP_READ, on_io, r);
 	loop_timer_set(r->timer, CREATE_LIMIT * SECOND);
 	rt_send(r, &m, b.data, b.len, -1);
@@ -741,7 +662,7 @@ static bool started_after_all(struct rt *r, struct rt_state *ret)
 	CLEANUP(fd_closep) int fd = connect_to(r->run_dir);
 	struct pm m = { .type = PM_HELLO };
 	int64_t until = clock_now() + 2 * SECOND;
-	char room[64];
+	char room[1024];	/* the list of execs fits */
 
 	if (fd < 0 || pm_send(fd, &m, NULL, 0, -1) < 0)
 		return false;
@@ -857,35 +778,29 @@ void rt_resize(struct rt *r, unsigned rows, unsigned cols)
 	rt_send(r, &m, NULL, 0, -1);
 }
 
-void rt_pause(struct rt *r, bool pause, void (*done)(void *user, const struct err *e), void *user)
+/* A request that PM_DONE answers. */
+static void ask(struct rt *r, struct pm m, const char *text, void (*done)(void *user, const struct err *e), void *user)
 {
-	struct pm m = { .type = PM_PAUSE, .tag = ++r->last_tag, .v = { pause } };
 	struct pending *p = mem_alloc(sizeof(*p)), **end = &r->pending;
+
+	m.tag = ++r->last_tag;
 
 	*p = (struct pending){ .tag = m.tag, .done = done, .user = user };
 	while (*end)
 		end = &(*end)->next;
 	*end = p;
 	loop_timer_set(r->timer, r->sock >= 0 ? PAUSE_LIMIT * SECOND : 0);
-	rt_send(r, &m, NULL, 0, -1);
+	rt_send(r, &m, text, text ? strlen(text) : 0, -1);
 }
 
-/* A socket for an attachment; *theirs travels to the monitor in order with everything else, so START cannot overtake it. */
-static struct rt_attach *attach_pair(struct rt *r, bool out, const struct rt_attach_ops *ops, void *user, int *theirs, struct err *e)
+void rt_pause(struct rt *r, bool pause, void (*done)(void *user, const struct err *e), void *user)
 {
-	struct rt_attach *a;
-	int pair[2];
+	ask(r, (struct pm){ .type = PM_PAUSE, .v = { pause } }, NULL, done, user);
+}
 
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0) {
-		err_errno(e, errno, "make a socket for an attachment");
-		return NULL;
-	}
-	a = rt_attach_new(r->loop, pair[0], out, ops, user, e);
-	if (!a)
-		(void)close(pair[1]);
-	else
-		*theirs = pair[1];
-	return a;
+void rt_update(struct rt *r, const char *resources, void (*done)(void *user, const struct err *e), void *user)
+{
+	ask(r, (struct pm){ .type = PM_UPDATE }, resources, done, user);
 }
 
 struct rt_attach *rt_attach(struct rt *r, bool in, bool out, const struct rt_attach_ops *ops, void *user, struct err *e)
@@ -898,71 +813,10 @@ struct rt_attach *rt_attach(struct rt *r, bool in, bool out, const struct rt_att
 		err_set(e, ERR_CONFLICT, "the container is not running, there is nothing to attach to");
 		return NULL;
 	}
-	a = attach_pair(r, out, ops, user, &theirs, e);
+	a = rt_attach_pair(r, out, ops, user, &theirs, e);
 	if (a)
 		rt_send(r, &m, NULL, 0, theirs);
 	return a;
-}
-
-struct rt_exec *rt_exec(struct rt *r, const struct rt_exec_args *a, const struct rt_exec_ops *ops, void *user,
-			const struct rt_attach_ops *attach_ops, void *attach_user, struct rt_attach **attach, struct err *e)
-{
-	struct pm m = { .type = PM_EXEC, .flags = (uint16_t)((a->in ? PM_F_IN : 0) | (a->out ? PM_F_OUT : 0) | (a->tty ? PM_F_TTY : 0) |
-							     (a->stdin_open ? PM_F_STDIN : 0)) };
-	size_t n = strlen(a->process);
-	struct rt_exec *x;
-	int theirs = -1;
-
-	if (r->sock < 0 || r->phase != RT_RUNNING) {
-		err_set(e, ERR_CONFLICT, "the container is not running");
-		return NULL;
-	}
-	if (n > PM_LAUNCH_MAX) {
-		err_set(e, ERR_INVALID, "the program's description of %zu bytes is longer than %d", n, PM_LAUNCH_MAX);
-		return NULL;
-	}
-	if (a->in || a->out) {
-		*attach = attach_pair(r, a->out, attach_ops, attach_user, &theirs, e);
-		if (!*attach)
-			return NULL;
-	}
-	do		/* random: execs of the engine before us may still run */
-		m.tag = rand_u32() & INT32_MAX;
-	while (!m.tag);
-	x = mem_zalloc(sizeof(*x));
-	*x = (struct rt_exec){ .next = r->execs, .r = r, .tag = m.tag, .ops = *ops, .user = user };
-	r->execs = x;
-	rt_send(r, &m, a->process, n, theirs);
-	return x;
-}
-
-void rt_exec_kill(struct rt_exec *x, int signo)
-{
-	struct pm m = { .type = PM_SIGNAL, .tag = x->tag, .v = { signo } };
-
-	if (x->r)
-		rt_send(x->r, &m, NULL, 0, -1);
-}
-
-void rt_exec_resize(struct rt_exec *x, unsigned rows, unsigned cols)
-{
-	struct pm m = { .type = PM_RESIZE, .tag = x->tag, .v = { rows, cols } };
-
-	if (x->r)
-		rt_send(x->r, &m, NULL, 0, -1);
-}
-
-void rt_exec_free(struct rt_exec *x)
-{
-	if (!x)
-		return;
-	for (struct rt_exec **at = x->r ? &x->r->execs : NULL; at && *at; at = &(*at)->next) {
-		if (*at == x) {
-			*at = x->next;
-			break;
-		}
-	}
-	free(x);
 }
 
 void rt_free(struct rt *r)

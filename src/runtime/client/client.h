@@ -64,6 +64,8 @@ int rt_kill(struct rt *r, int signo, struct err *e);	/* to the container's init,
 void rt_resize(struct rt *r, unsigned rows, unsigned cols);
 /* Freezes or thaws; done once, from the loop (ERR_UNAVAILABLE when the monitor is lost meanwhile). */
 void rt_pause(struct rt *r, bool pause, void (*done)(void *user, const struct err *e), void *user);
+/* New limits: JSON of the spec's linux.resources, of which memory, cpu, pids and blockIO are looked at. done as with rt_pause(). */
+void rt_update(struct rt *r, const char *resources, void (*done)(void *user, const struct err *e), void *user);
 /*
  * Any time, also from within a callback; no callback follows. A started container and its monitor go on (the engine's end); one that was not
  * started is destroyed. After exited the monitor ends by itself as soon as every attachment has its last byte.
@@ -87,6 +89,7 @@ void rt_attach_free(struct rt_attach *a);
 /* A further program in the running container. */
 struct rt_exec;
 struct rt_exec_args {
+	uint32_t tag;			/* rt_exec_tag(), or 0: chosen here; what rt_exec_adopt() asks for after an engine's restart */
 	const char *process;		/* JSON of runtime-spec's "process" object, terminal included */
 	bool tty, stdin_open;
 	bool in, out;			/* attach: *attach is set; both false: nobody listens */
@@ -98,6 +101,12 @@ struct rt_exec_ops {
 /* The attachment belongs to the caller, as from rt_attach(); its output may come before started(). */
 struct rt_exec *rt_exec(struct rt *r, const struct rt_exec_args *a, const struct rt_exec_ops *ops, void *user,
 			const struct rt_attach_ops *attach_ops, void *attach_user, struct rt_attach **attach, struct err *e);
+uint32_t rt_exec_tag(void);
+/*
+ * After rt_adopt(), from within the same turn: takes over an exec of the engine before us. Only exited() is called: with its status, 137 when that
+ * is not known (it never came to run, or the monitor was lost). Like the container's own exit it may come right after adoption.
+ */
+struct rt_exec *rt_exec_adopt(struct rt *r, uint32_t tag, const struct rt_exec_ops *ops, void *user);
 void rt_exec_kill(struct rt_exec *x, int signo);
 void rt_exec_resize(struct rt_exec *x, unsigned rows, unsigned cols);
 void rt_exec_free(struct rt_exec *x);	/* no callback follows; the program goes on */

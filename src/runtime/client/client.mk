@@ -5,4 +5,5 @@ libruntime_client_a_SOURCES = \
 	src/runtime/client/client_priv.h \
 	src/runtime/client/client.c \
 	src/runtime/client/spawn.c \
+	src/runtime/client/exec.c \
 	src/runtime/client/attach.c

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Further programs in a running container. An exec has the same stdio path as the container's own program, but no log; it is made by the OCI
+ * Further programs in a running container. How one ended is a file first (proto.h), so that an engine that comes back later knows it. An exec has the same stdio path as the container's own program, but no log; it is made by the OCI
  * runtime (the library, or the configured one's command line), and reaped here because the runtime detaches from it.
  */
 #include <errno.h>
@@ -14,6 +14,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "runtime/monitor/monitor_priv.h"
 #include "runtime/oci/exec.h"
@@ -143,11 +144,17 @@ void exec_request(const struct pm *m, const char *p, size_t n, int fd)
 static void ended(struct proc *x, int status)
 {
 	struct pm m = { .type = PM_EXEC_EXITED, .tag = x->tag };
+	char name[64], text[16];
+	int n;
 
 	x->status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 	x->exited = true;
 	proc_drain(x);
 	m.v[0] = x->status;
+	snprintf(name, sizeof(name), "exec-%u.exit", x->tag);
+	n = mon_put_file(name, text, (size_t)snprintf(text, sizeof(text), "%d\n", x->status));
+	if (n < 0)
+		log_warn("monitor", "%s: write '%s': %s, going on", mon.a.id, name, strerror(-n));
 	mon_send(&m, NULL, 0, -1);
 }
 
@@ -201,6 +208,17 @@ void exec_sweep(bool *busy)
 		else if (x)
 			*busy = true;
 	}
+}
+
+size_t exec_tags(uint32_t tags[MAX_EXEC])
+{
+	size_t n = 0;
+
+	for (int i = 0; i < MAX_EXEC; i++) {
+		if (mon.exec[i] && !mon.exec[i]->exited)
+			tags[n++] = mon.exec[i]->tag;
+	}
+	return n;
 }
 
 void exec_done(void)

@@ -232,6 +232,21 @@ int extern_start(struct err *e)
 	return simple("start", NULL, e);
 }
 
+int extern_update(const char *resources_file, struct err *e)
+{
+	const char *argv[MAX_ARGS];
+	static const int none[3] = { -1, -1, -1 };
+	char log[1100];
+	size_t n = common_args(argv, log, sizeof(log));
+
+	argv[n++] = "update";
+	argv[n++] = "--resources";
+	argv[n++] = resources_file;
+	argv[n++] = mon.a.id;
+	argv[n] = NULL;
+	return run("update", (char *const *)argv, none, e);
+}
+
 int extern_delete(struct err *e)
 {
 	return simple("delete", "--force", e);

@@ -350,6 +350,9 @@ static void helper_done(struct helper *h)
 	case HELPER_EXEC:
 		exec_built(&done);
 		break;
+	case HELPER_UPDATE:
+		mon_send_err(&m, &done.report.err, -1);
+		break;
 	}
 }
 
@@ -415,6 +418,8 @@ static void on_start(int sock)
 static void on_hello(int sock)
 {
 	struct pm m = { .type = PM_STATE, .v = { mon.main.pid, mon.started_ns, PM_VERSION } };
+	uint32_t tags[MAX_EXEC];
+	size_t n = exec_tags(tags);
 
 	if (mon.state == ST_GONE) {
 		send_exited(sock);
@@ -426,7 +431,7 @@ static void on_hello(int sock)
 		m.flags |= PM_F_CREATED;
 	if (mon.paused)
 		m.flags |= PM_F_PAUSED;
-	(void)pm_send(sock, &m, NULL, 0, mon.init_seen ? -1 : mon.pidfd);
+	(void)pm_send(sock, &m, tags, n * sizeof(*tags), mon.init_seen ? -1 : mon.pidfd);
 }
 
 static struct proc *target(uint32_t tag)
@@ -477,6 +482,13 @@ static void on_message(int sock, const struct pm *m, const char *p, size_t n, in
 		if (mon.state != ST_RUNNING)
 			err_set(&e, ERR_CONFLICT, "container %.12s is not running", mon.a.id ? mon.a.id : "");
 		else if (helper_run(HELPER_PAUSE, m->tag, PAUSE_LIMIT * SECOND, m->v[0] ? helper_pause : helper_unpause, &e))
+			break;
+		(void)pm_send_err(sock, &done, &e, -1);
+		break;
+	case PM_UPDATE:
+		if (mon.state != ST_RUNNING)
+			err_set(&e, ERR_CONFLICT, "container %.12s is not running", mon.a.id ? mon.a.id : "");
+		else if (update_request(m->tag, p, n, &e) == 0)
 			break;
 		(void)pm_send_err(sock, &done, &e, -1);
 		break;
@@ -655,7 +667,7 @@ static void handle(const struct pollfd *f, const struct slot *s)
 /* Ends helpers past their time; milliseconds until the next one, -1: none. */
 static int deadlines(void)
 {
-	static const char *const doing[] = { "creating it", "starting it", "removing it", "pausing it", "an exec" };
+	static const char *const doing[] = { "creating it", "starting it", "removing it", "pausing it", "an exec", "an update of its limits" };
 	int64_t now = clock_now(), next = INT64_MAX;
 
 	for (int i = 0; i < MAX_HELPER; i++) {

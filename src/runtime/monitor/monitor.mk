@@ -9,6 +9,7 @@ libruntime_monitor_a_SOURCES = \
 	src/runtime/monitor/helper.c \
 	src/runtime/monitor/extern.c \
 	src/runtime/monitor/exec.c \
+	src/runtime/monitor/update.c \
 	src/runtime/monitor/stdio.c \
 	src/runtime/monitor/cgroup.c \
 	src/runtime/monitor/logenc.c \

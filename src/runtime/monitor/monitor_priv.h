@@ -57,7 +57,7 @@ struct attach {
 	size_t in_len, in_at;
 };
 
-enum helper_kind { HELPER_CREATE, HELPER_START, HELPER_DELETE, HELPER_PAUSE, HELPER_EXEC };
+enum helper_kind { HELPER_CREATE, HELPER_START, HELPER_DELETE, HELPER_PAUSE, HELPER_EXEC, HELPER_UPDATE };
 
 /* What a helper process tells when it is done. */
 struct report {
@@ -150,6 +150,7 @@ int extern_create(struct report *r, int console);
 int extern_start(struct err *e);
 int extern_delete(struct err *e);
 int extern_exec(struct report *r, struct proc *p, const char *process_file, int console);
+int extern_update(const char *resources_file, struct err *e);
 
 /* stdio.c */
 int proc_stdio(struct proc *p, bool tty, bool stdin_open, struct err *e);
@@ -180,7 +181,11 @@ void exec_built(struct helper *h);
 bool exec_reaped(pid_t pid, int status);
 struct proc *exec_find(uint32_t tag);
 void exec_sweep(bool *busy);
+size_t exec_tags(uint32_t tags[MAX_EXEC]);	/* of those under way */
 void exec_done(void);
+
+/* update.c: new limits, as the JSON of the spec's linux.resources. -1 with e when no helper can be started; else DONE follows. */
+int update_request(uint32_t tag, const char *p, size_t n, struct err *e);
 
 /* helper.c */
 struct helper *helper_run(enum helper_kind kind, uint32_t tag, int64_t limit_ns, void (*fn)(struct report *r), struct err *e);

@@ -125,6 +125,13 @@ static int each_line(const char *file, void (*fn)(struct cgroups *, char *), str
 	return 0;
 }
 
+static void which_has_limits(struct cgroups *c, size_t v2)
+{
+	c->unified = c->n && v2 == c->n;
+	for (size_t i = 0; i < c->n; i++)
+		c->h[i].limits = !c->h[i].v2 || c->unified;
+}
+
 int cgroup_find(struct cgroups *c, struct err *e)
 {
 	size_t v2 = 0;
@@ -137,9 +144,7 @@ int cgroup_find(struct cgroups *c, struct err *e)
 		if (!c->h[i].own)
 			c->h[i].own = mem_strdup("/");
 	}
-	c->unified = c->n && v2 == c->n;
-	for (size_t i = 0; i < c->n; i++)
-		c->h[i].limits = !c->h[i].v2 || c->unified;
+	which_has_limits(c, v2);
 	if (!c->n)
 		return err_set(e, ERR_UNAVAILABLE, "no cgroup hierarchy is mounted");
 	return 0;
@@ -308,8 +313,8 @@ json_t *cgroup_to_json(const struct cgroups *c)
 /* Directories that are gone are left out: fd stays -1. */
 int cgroup_from_json(struct cgroups *c, const json_t *arr, struct err *e)
 {
+	size_t i, v2 = 0;
 	json_t *o;
-	size_t i;
 
 	*c = (struct cgroups){ 0 };
 	json_array_foreach(arr, i, o) {
@@ -325,6 +330,8 @@ int cgroup_from_json(struct cgroups *c, const json_t *arr, struct err *e)
 			return err_wrap(e, "state");
 		path = mem_printf("%s%s", h->mount, h->dir);
 		h->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		v2 += h->v2;
 	}
+	which_has_limits(c, v2);
 	return 0;
 }

@@ -49,7 +49,9 @@ static int memory_v1(const struct cgroup_hier *h, const json_t *m, struct err *e
 {
 	int64_t limit = json_i64(m, "limit", 0), swap = json_i64(m, "swap", 0), low = json_i64(m, "reservation", 0);
 
-	if (limit && put_n(h, "memory.limit_in_bytes", limit, e) < 0)
+	/* The limit may never pass that of memory and swap together: when it is raised past the old one, that one goes first. */
+	if (limit && put_n(h, "memory.limit_in_bytes", limit, e) < 0 &&
+	    (!swap || put_n(h, "memory.memsw.limit_in_bytes", swap, NULL) < 0 || put_n(h, "memory.limit_in_bytes", limit, e) < 0))
 		return -1;
 	if (low && put_n(h, "memory.soft_limit_in_bytes", low, e) < 0)
 		return -1;
@@ -277,9 +279,9 @@ static int devices(const struct cgroup_hier *h, const json_t *resources, struct 
 	return h->v2 ? devices_v2(h, resources, e) : devices_v1(h, resources, e);
 }
 
-int cgroup_limits(const struct cgroup_hier *h, const json_t *res, struct err *e)
+int cgroup_update_limits(const struct cgroup_hier *h, const json_t *res, struct err *e)
 {
-	const json_t *cpu = json_obj(res, "cpu"), *net = json_obj(res, "network"), *pids = json_obj(res, "pids");
+	const json_t *cpu = json_obj(res, "cpu"), *pids = json_obj(res, "pids");
 	bool all = h->v2 && h->limits;
 
 	if (json_obj(res, "memory") && (all || has_controller(h, "memory")) && memory(h, json_obj(res, "memory"), e) < 0)
@@ -295,6 +297,16 @@ int cgroup_limits(const struct cgroup_hier *h, const json_t *res, struct err *e)
 			return -1;
 	}
 	if (json_obj(res, "blockIO") && (all || has_controller(h, "blkio")) && block_io(h, json_obj(res, "blockIO"), e) < 0)
+		return -1;
+	return 0;
+}
+
+int cgroup_limits(const struct cgroup_hier *h, const json_t *res, struct err *e)
+{
+	const json_t *net = json_obj(res, "network");
+	bool all = h->v2 && h->limits;
+
+	if (cgroup_update_limits(h, res, e) < 0)
 		return -1;
 	if (json_arr(res, "hugepageLimits") && (all || has_controller(h, "hugetlb")) && huge_pages(h, json_arr(res, "hugepageLimits"), e) < 0)
 		return -1;

@@ -21,6 +21,8 @@ struct oci_exec_opts {
 int oci_exec(const struct oci_exec_opts *o, pid_t *pid, struct err *e);
 
 int oci_pause(const char *root, const char *id, bool paused, struct err *e);
+/* New limits for a container that exists: the memory, cpu, pids and blockIO parts of the spec's linux.resources; what is not named stays. */
+int oci_update(const char *root, const char *id, const json_t *resources, struct err *e);
 json_t *oci_ps(const char *root, const char *id, struct err *e);	/* array of PIDs; new reference */
 /* The "process" a container was created with; new reference. */
 json_t *oci_process_of(const char *root, const char *id, struct err *e);

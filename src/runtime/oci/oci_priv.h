@@ -163,6 +163,8 @@ int cgroup_freeze(struct cgroups *c, bool frozen, struct err *e);
 bool cgroup_frozen(const struct cgroups *c);
 /* Pure parts. */
 int cgroup_limits(const struct cgroup_hier *h, const json_t *resources, struct err *e);
+/* The parts of it that can change while processes are inside: memory, cpu, pids, blockIO. */
+int cgroup_update_limits(const struct cgroup_hier *h, const json_t *resources, struct err *e);
 /* A limit that is asked for and that no hierarchy here can set. */
 int cgroup_missing(const struct cgroups *c, const json_t *resources, struct err *e);
 struct bpf_insn;

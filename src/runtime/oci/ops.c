@@ -200,6 +200,26 @@ int oci_pause(const char *root, const char *id, bool paused, struct err *e)
 	return r;
 }
 
+int oci_update(const char *root, const char *id, const json_t *resources, struct err *e)
+{
+	struct oci_state s;
+	struct cgroups c;
+	int r;
+
+	if (state_open(root, id, &s, e) < 0)
+		return -1;
+	r = cgroup_from_json(&c, json_arr(s.doc, "cgroups"), e);
+	if (r == 0)
+		r = cgroup_missing(&c, resources, e);
+	for (size_t i = 0; r == 0 && i < c.n; i++) {
+		if (c.h[i].fd >= 0)
+			r = cgroup_update_limits(&c.h[i], resources, e);
+	}
+	cgroup_done(&c);
+	state_done(&s);
+	return r;
+}
+
 json_t *oci_ps(const char *root, const char *id, struct err *e)
 {
 	struct oci_state s;
