@@ -7,6 +7,7 @@ libbase_a_SOURCES = \
 	src/base/log.c src/base/log.h \
 	src/base/clock.c src/base/clock.h \
 	src/base/id.c src/base/id.h \
+	src/base/detach.c src/base/detach.h \
 	src/base/file.c src/base/file.h \
 	src/base/map.c src/base/map.h \
 	src/base/json.c src/base/json.h \

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/detach.h"
 #include "cli/cli.h"
 
 /* A container's output in frames: eight bytes of head (stream, 0, 0, 0, big-endian length), then that many bytes. Pure. */
@@ -15,21 +16,13 @@ struct demux {
 /* Calls out(stream, ...) for each piece; stream is 1, 2 or, for a message of the engine, 3. -1 with e on what is no frame. */
 int demux_feed(struct demux *d, const void *p, size_t n, void (*out)(void *user, int stream, const void *p, size_t n), void *user, struct err *e);
 
-/* Key sequence that leaves a terminal: "ctrl-p,ctrl-q". Pure. */
-struct detach_keys {
-	unsigned char keys[16];
-	size_t n, seen;
-};
-int detach_parse(struct detach_keys *k, const char *spec, struct err *e);
-/* Bytes to send on are put into out (held back while they may begin the sequence). True: the sequence is complete. */
-bool detach_feed(struct detach_keys *k, const unsigned char *p, size_t n, struct buf *out);
-
 /*
- * One attached container: its output to stdout and stderr, our stdin to it. A terminal (tty) is raw from stream_terminal() on and
+ * One attached container or exec: its output to stdout and stderr, our stdin to it. A terminal (tty) is raw from stream_terminal() on and
  * is put back at the end of the program however that comes about by exit().
  */
 struct stream_args {
 	const char *id;
+	bool exec;			/* id is that of an exec, which begins to run */
 	bool in, out, err, tty, logs;
 	const char *detach_keys;	/* NULL or "": ctrl-p,ctrl-q */
 };
