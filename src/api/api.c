@@ -11,8 +11,14 @@
 #include "base/str.h"
 
 static const struct api_route *const api_tables[] = {
-	api_routes_system, api_routes_containers, api_routes_streams, api_routes_images, api_routes_networks,
-	api_routes_stats, api_routes_volumes,
+	api_routes_system,
+	api_routes_containers,
+	api_routes_streams,
+	api_routes_exec,
+	api_routes_images,
+	api_routes_networks,
+	api_routes_stats,
+	api_routes_volumes,
 	api_routes_archive,
 };
 

@@ -8,6 +8,7 @@ libapi_a_SOURCES = \
 	src/api/containers.c \
 	src/api/stats.c \
 	src/api/streams.c \
+	src/api/exec.c \
 	src/api/images.c \
 	src/api/networks.c \
 	src/api/volumes.c

@@ -44,8 +44,15 @@ struct api_route {
 };
 
 /* One table a resource, ended by an empty entry. */
-extern const struct api_route api_routes_system[], api_routes_containers[], api_routes_streams[], api_routes_images[], api_routes_networks[],
-	api_routes_stats[], api_routes_volumes[],
+extern const struct api_route
+	api_routes_system[],
+	api_routes_containers[],
+	api_routes_streams[],
+	api_routes_exec[],
+	api_routes_images[],
+	api_routes_networks[],
+	api_routes_stats[],
+	api_routes_volumes[],
 	api_routes_archive[];
 
 /* Pure. True when path (below the version) fits the pattern; *arg gets the argument or NULL, the caller frees. */
@@ -71,6 +78,18 @@ int api_query_int(struct api_call *c, const char *key, int64_t min, int64_t max,
 int api_query_time(struct api_call *c, const char *key, int64_t *ret, struct err *e);
 /* The stream types of API 1.42 on, and the one before. */
 const char *api_stream_type(const struct api_call *c, bool tty);
+/*
+ * A hijacked connection and the program at its other end (streams.c). It lives from the hijack to the close of the stream; the
+ * program's side may end before. at is set by whoever attaches, with api_attach_ops and the struct itself as user.
+ */
+struct api_attach {
+	struct engine_attach *at;
+	struct http_stream *stream;
+	bool raw, out_paused, in;	/* raw: no frames */
+};
+extern const struct engine_attach_ops api_attach_ops;
+struct api_attach *api_attach_new(bool raw, bool in);
+void api_attach_hijack(struct api_call *c, struct api_attach *a_take, const char *type);	/* the request ends here */
 /* The frame head of a multiplexed stream: stream number, three zeros, length big-endian. */
 void api_frame_head(unsigned char head[8], int stream, size_t n);
 

@@ -113,6 +113,37 @@ static void api_kill(struct api_call *c)
 	engine_kill(c->api->engine, c->arg, str_empty(signal) ? NULL : signal, api_done_empty, api_call_ref(c));
 }
 
+static void api_pause(struct api_call *c)
+{
+	engine_pause(c->api->engine, c->arg, true, api_done_empty, api_call_ref(c));
+}
+
+static void api_unpause(struct api_call *c)
+{
+	engine_pause(c->api->engine, c->arg, false, api_done_empty, api_call_ref(c));
+}
+
+static void api_updated(void *user, const json_t *result, const struct err *e)
+{
+	struct api_call *c = user;
+
+	if (e)
+		api_reply_err(c, e);
+	else
+		api_reply_json(c, 200, json_incref((json_t *)result));
+	api_call_unref(c);
+}
+
+static void api_update_body(struct api_call *c, json_t *body)
+{
+	engine_update(c->api->engine, c->arg, body, api_updated, api_call_ref(c));
+}
+
+static void api_update(struct api_call *c)
+{
+	api_read_json(c, false, api_update_body);
+}
+
 static void api_rename(struct api_call *c)
 {
 	const char *name = http_req_query(c->r, "name");
@@ -199,6 +230,9 @@ const struct api_route api_routes_containers[] = {
 	{ "POST", "/containers/*/stop", api_stop },
 	{ "POST", "/containers/*/restart", api_restart },
 	{ "POST", "/containers/*/kill", api_kill },
+	{ "POST", "/containers/*/pause", api_pause },
+	{ "POST", "/containers/*/unpause", api_unpause },
+	{ "POST", "/containers/*/update", api_update },
 	{ "POST", "/containers/*/rename", api_rename },
 	{ "POST", "/containers/*/resize", api_resize },
 	{ "POST", "/containers/*/wait", api_wait },

@@ -103,13 +103,6 @@ fail:
 	api_reply_err(c, &e);
 }
 
-/* Lives from the hijack to the close of the stream; the container's side may end before. */
-struct api_attach {
-	struct engine_attach *at;
-	struct http_stream *stream;
-	bool raw, out_paused, in;
-};
-
 static void api_attach_output(void *user, int stream, const void *p, size_t n)
 {
 	struct api_attach *a = user;
@@ -184,30 +177,43 @@ static void api_stream_close(struct http_stream *s, void *user)
 
 static const struct http_stream_ops api_stream_ops = { api_stream_data, api_stream_eof, api_stream_drain, api_stream_close };
 
+const struct engine_attach_ops api_attach_ops = { api_attach_output, api_attach_end, api_attach_writable };
+
+struct api_attach *api_attach_new(bool raw, bool in)
+{
+	struct api_attach *a = mem_zalloc(sizeof(*a));
+
+	a->raw = raw;
+	a->in = in;
+	return a;
+}
+
+void api_attach_hijack(struct api_call *c, struct api_attach *a, const char *type)
+{
+	a->stream = http_hijack(c->r, type, &api_stream_ops, a);
+}
+
 static void api_attach(struct api_call *c)
 {
-	bool in = http_req_query_flag(c->r, "stdin", false), out = http_req_query_flag(c->r, "stdout", false);
-	bool err_ = http_req_query_flag(c->r, "stderr", false), tty;
+	struct engine_attach_args args = { .in = http_req_query_flag(c->r, "stdin", false), .out = http_req_query_flag(c->r, "stdout", false),
+		.err = http_req_query_flag(c->r, "stderr", false), .stream = http_req_query_flag(c->r, "stream", false),
+		.logs = http_req_query_flag(c->r, "logs", false), .detach_keys = http_req_query(c->r, "detachKeys") };
 	struct api_attach *a;
 	struct err e = { 0 };
+	bool tty;
 
 	if (!engine_container_tty(c->api->engine, c->arg, &tty, &e)) {
 		api_reply_err(c, &e);
 		return;
 	}
-	a = mem_zalloc(sizeof(*a));
-	a->raw = tty;
-	a->in = in;
-	a->at = engine_attach(c->api->engine, c->arg, in, out, err_, http_req_query_flag(c->r, "stream", false),
-			      http_req_query_flag(c->r, "logs", false),
-			      &(struct engine_attach_ops){ api_attach_output, api_attach_end, api_attach_writable }, a, &e);
+	a = api_attach_new(tty, args.in);
+	a->at = engine_attach(c->api->engine, c->arg, &args, &api_attach_ops, a, &e);
 	if (!a->at) {
 		free(a);
 		api_reply_err(c, &e);
 		return;
 	}
-	/* The request ends here; what follows is between the stream and the container. */
-	a->stream = http_hijack(c->r, api_stream_type(c, tty), &api_stream_ops, a);
+	api_attach_hijack(c, a, api_stream_type(c, tty));
 }
 
 const struct api_route api_routes_streams[] = {

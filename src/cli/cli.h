@@ -34,8 +34,19 @@ struct command {
 };
 
 /* One table a file; an entry without name ends it. */
-extern const struct command commands_container[], commands_run[], commands_list[], commands_image[], commands_inspect[], commands_network[],
-	commands_system[], commands_stream[], commands_stats[], commands_volume[],
+extern const struct command
+	commands_container[],
+	commands_run[],
+	commands_exec[],
+	commands_update[],
+	commands_list[],
+	commands_image[],
+	commands_inspect[],
+	commands_network[],
+	commands_system[],
+	commands_stream[],
+	commands_stats[],
+	commands_volume[],
 	commands_cp[];
 extern const struct flag_def flags_none[];
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* stop, restart, kill, rm, wait, rename, top, port */
+/* stop, restart, kill, pause, unpause, rm, wait, rename, top, port */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,6 +47,18 @@ static int kill_one(struct cli *c, struct flags *f, const char *id, struct err *
 	return post(c, id, "/kill", "signal", flag_str(f, "signal"), NULL, NULL, e);
 }
 
+static int pause_one(struct cli *c, struct flags *f, const char *id, struct err *e)
+{
+	(void)f;
+	return post(c, id, "/pause", NULL, NULL, NULL, NULL, e);
+}
+
+static int unpause_one(struct cli *c, struct flags *f, const char *id, struct err *e)
+{
+	(void)f;
+	return post(c, id, "/unpause", NULL, NULL, NULL, NULL, e);
+}
+
 static int rm_one(struct cli *c, struct flags *f, const char *id, struct err *e)
 {
 	char *head CLEANUP(mem_freep) = NULL;
@@ -80,6 +92,16 @@ static int cmd_restart(struct cli *c, struct flags *f)
 static int cmd_kill(struct cli *c, struct flags *f)
 {
 	return cli_each(c, f, kill_one, true);
+}
+
+static int cmd_pause(struct cli *c, struct flags *f)
+{
+	return cli_each(c, f, pause_one, true);
+}
+
+static int cmd_unpause(struct cli *c, struct flags *f)
+{
+	return cli_each(c, f, unpause_one, true);
 }
 
 /* rm -f of what is not there has reached its goal: the sentence is printed, the status is 0. */
@@ -247,6 +269,8 @@ const struct command commands_container[] = {
 	{ "container stop,stop", "[OPTIONS] CONTAINER [CONTAINER...]", "Stop one or more running containers", stop_flags, 1, -1, false, cmd_stop },
 	{ "container restart,restart", "[OPTIONS] CONTAINER [CONTAINER...]", "Restart one or more containers", stop_flags, 1, -1, false, cmd_restart },
 	{ "container kill,kill", "[OPTIONS] CONTAINER [CONTAINER...]", "Kill one or more running containers", kill_flags, 1, -1, false, cmd_kill },
+	{ "container pause,pause", "CONTAINER [CONTAINER...]", "Pause all processes within one or more containers", flags_none, 1, -1, false, cmd_pause },
+	{ "container unpause,unpause", "CONTAINER [CONTAINER...]", "Unpause all processes within one or more containers", flags_none, 1, -1, false, cmd_unpause },
 	{ "container rm,container remove,rm", "[OPTIONS] CONTAINER [CONTAINER...]", "Remove one or more containers", rm_flags, 1, -1, false, cmd_rm },
 	{ "container wait,wait", "CONTAINER [CONTAINER...]", "Block until one or more containers stop, then print their exit codes", flags_none, 1, -1, false, cmd_wait },
 	{ "container rename,rename", "CONTAINER NEW_NAME", "Rename a container", flags_none, 2, 2, false, cmd_rename },

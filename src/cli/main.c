@@ -17,7 +17,17 @@
 const struct flag_def flags_none[] = { { 0 } };
 
 static const struct command *const tables[] = {
-	commands_run, commands_stream, commands_container, commands_list, commands_image, commands_inspect, commands_network, commands_volume, commands_system,
+	commands_run,
+	commands_exec,
+	commands_update,
+	commands_stream,
+	commands_container,
+	commands_list,
+	commands_image,
+	commands_inspect,
+	commands_network,
+	commands_system,
+	commands_volume,
 	commands_stats,
 	commands_cp,
 };
@@ -34,9 +44,9 @@ static const struct group {
 
 /* Words of docker's that this engine has no part for: told as such, not as typing errors. */
 static const char *const absent[] = {
-	"build", "builder", "buildx", "compose", "config", "context", "exec", "login",
-	"logout", "manifest", "node", "pause", "plugin", "prune", "pull", "push", "save", "search", "secret", "service", "stack",
-	"swarm", "trust", "unpause", "update",
+	"build", "builder", "buildx", "compose", "config", "context", "login",
+	"logout", "manifest", "node", "plugin", "prune", "pull", "push", "save", "search", "secret", "service", "stack",
+	"swarm", "trust",
 };
 
 static const struct flag_def global_flags[] = {

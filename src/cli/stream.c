@@ -124,7 +124,7 @@ static void on_winch(void *user)
 	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &ws) < 0 || (!ws.ws_row && !ws.ws_col) || s->ended)
 		return;
 	snprintf(after, sizeof(after), "/resize?h=%u&w=%u", ws.ws_row, ws.ws_col);
-	path = cli_path("/containers/", s->id, after);
+	path = cli_path(s->a.exec ? "/exec/" : "/containers/", s->id, after);
 	post_and_forget(s, path);
 }
 
@@ -329,11 +329,27 @@ static void on_drain(struct http_call *call, void *user)
 
 static const struct http_call_ops stream_ops = { .head = on_head, .data = on_data, .end = on_end, .drain = on_drain };
 
+static void attach_query(struct buf *path, const struct stream_args *a)
+{
+	if (a->in)
+		cli_query(path, "stdin", "1");
+	if (a->out)
+		cli_query(path, "stdout", "1");
+	if (a->err)
+		cli_query(path, "stderr", "1");
+	if (a->logs)
+		cli_query(path, "logs", "1");
+	if (!str_empty(a->detach_keys))
+		cli_query(path, "detachKeys", a->detach_keys);
+}
+
 struct stream *stream_open(struct cli *c, const struct stream_args *a, struct err *e)
 {
 	struct stream *s = mem_zalloc(sizeof(*s));
 	struct buf path CLEANUP(buf_done) = BUF_INIT;
-	char *head CLEANUP(mem_freep) = cli_path("/containers/", a->id, "/attach?stream=1"), *target CLEANUP(mem_freep) = NULL;
+	char *head CLEANUP(mem_freep) = a->exec ? cli_path("/exec/", a->id, "/start") : cli_path("/containers/", a->id, "/attach?stream=1");
+	const char *body = !a->exec ? NULL : a->tty ? "{\"Detach\":false,\"Tty\":true}" : "{\"Detach\":false,\"Tty\":false}";
+	char *target CLEANUP(mem_freep) = NULL;
 
 	s->c = c;
 	s->a = *a;
@@ -341,18 +357,11 @@ struct stream *stream_open(struct cli *c, const struct stream_args *a, struct er
 	if (cli_connect(c, e) < 0 || detach_parse(&s->keys, a->detach_keys, e) < 0)
 		goto fail;
 	buf_adds(&path, head);
-	if (a->in)
-		cli_query(&path, "stdin", "1");
-	if (a->out)
-		cli_query(&path, "stdout", "1");
-	if (a->err)
-		cli_query(&path, "stderr", "1");
-	if (a->logs)
-		cli_query(&path, "logs", "1");
-	if (!str_empty(a->detach_keys))
-		cli_query(&path, "detachKeys", a->detach_keys);
+	if (!a->exec)
+		attach_query(&path, a);
 	target = cli_target(path.data);
-	s->call = http_call_start(c->http, &(struct http_call_args){ .method = "POST", .target = target, .upgrade = true }, &stream_ops, s);
+	s->call = http_call_start(c->http, &(struct http_call_args){ .method = "POST", .target = target, .upgrade = true, .body = body,
+				  .len = body ? strlen(body) : 0 }, &stream_ops, s);
 	while (!s->ended && (!s->status || s->status >= 400))
 		loop_turn(c->loop, -1);
 	if (s->status >= 400) {

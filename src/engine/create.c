@@ -21,7 +21,7 @@ static const struct key config_keys[] = {
 	{ "AttachStderr", FLAG }, { "ExposedPorts", OBJECT }, { "Tty", FLAG }, { "OpenStdin", FLAG }, { "StdinOnce", FLAG },
 	{ "Env", LIST }, { "Cmd", ANY }, { "Entrypoint", ANY }, { "Image", TEXT }, { "Volumes", OBJECT }, { "WorkingDir", TEXT },
 	{ "NetworkDisabled", FLAG }, { "MacAddress", TEXT }, { "Labels", OBJECT }, { "StopSignal", TEXT }, { "StopTimeout", NUMBER },
-	{ "Shell", LIST }, { "Healthcheck", REFUSE },
+	{ "Shell", LIST }, { "Healthcheck", OBJECT },
 };
 
 static const struct key host_keys[] = {
@@ -31,14 +31,14 @@ static const struct key host_keys[] = {
 	{ "ExtraHosts", LIST }, { "GroupAdd", LIST }, { "IpcMode", TEXT }, { "Cgroup", REFUSE }, { "Links", REFUSE },
 	{ "OomScoreAdj", NUMBER }, { "PidMode", TEXT }, { "Privileged", FLAG }, { "PublishAllPorts", FLAG }, { "ReadonlyRootfs", FLAG },
 	{ "SecurityOpt", LIST }, { "UTSMode", TEXT }, { "UsernsMode", TEXT }, { "ShmSize", NUMBER }, { "Isolation", TEXT },
-	{ "CpuShares", NUMBER }, { "Memory", NUMBER }, { "NanoCpus", NUMBER }, { "CgroupParent", TEXT }, { "BlkioWeight", REFUSE },
-	{ "BlkioWeightDevice", REFUSE }, { "BlkioDeviceReadBps", REFUSE }, { "BlkioDeviceWriteBps", REFUSE },
-	{ "BlkioDeviceReadIOps", REFUSE }, { "BlkioDeviceWriteIOps", REFUSE }, { "CpuPeriod", NUMBER }, { "CpuQuota", NUMBER },
+	{ "CpuShares", NUMBER }, { "Memory", NUMBER }, { "NanoCpus", NUMBER }, { "CgroupParent", TEXT }, { "BlkioWeight", NUMBER },
+	{ "BlkioWeightDevice", LIST }, { "BlkioDeviceReadBps", LIST }, { "BlkioDeviceWriteBps", LIST },
+	{ "BlkioDeviceReadIOps", LIST }, { "BlkioDeviceWriteIOps", LIST }, { "CpuPeriod", NUMBER }, { "CpuQuota", NUMBER },
 	{ "CpuRealtimePeriod", REFUSE }, { "CpuRealtimeRuntime", REFUSE }, { "CpusetCpus", TEXT }, { "CpusetMems", TEXT },
 	{ "Devices", LIST }, { "DeviceCgroupRules", REFUSE }, { "DeviceRequests", REFUSE }, { "MemoryReservation", NUMBER },
 	{ "MemorySwap", NUMBER }, { "MemorySwappiness", REFUSE }, { "OomKillDisable", REFUSE }, { "PidsLimit", NUMBER },
 	{ "Ulimits", LIST }, { "CpuCount", REFUSE }, { "CpuPercent", REFUSE }, { "IOMaximumIOps", REFUSE },
-	{ "IOMaximumBandwidth", REFUSE }, { "Mounts", LIST }, { "Tmpfs", OBJECT }, { "Sysctls", OBJECT }, { "Init", REFUSE },
+	{ "IOMaximumBandwidth", REFUSE }, { "Mounts", LIST }, { "Tmpfs", OBJECT }, { "Sysctls", OBJECT }, { "Init", FLAG },
 	{ "StorageOpt", REFUSE }, { "MaskedPaths", LIST }, { "ReadonlyPaths", LIST }, { "Runtime", TEXT }, { "Annotations", REFUSE },
 	{ "KernelMemoryTCP", REFUSE },
 };
@@ -288,7 +288,7 @@ int runtime_path(const char *name, char **ret, struct err *e)
 	return err_set(e, ERR_INVALID, "unknown or invalid runtime name: %s", name);
 }
 
-static int check_host(json_t *h, struct err *e)
+int create_check_host(json_t *h, struct err *e)
 {
 	static const char *const lists[] = { "Binds", "VolumesFrom", "CapAdd", "CapDrop", "Dns", "DnsOptions", "DnsSearch", "ExtraHosts", "GroupAdd",
 					     "SecurityOpt", "MaskedPaths", "ReadonlyPaths" };
@@ -311,6 +311,10 @@ static int check_host(json_t *h, struct err *e)
 		return -1;
 	if (runtime_path(json_str(h, "Runtime", ""), &path, e) < 0)
 		return -1;
+	if (path && json_flag(h, "Init", false)) {
+		free(path);
+		return err_set(e, ERR_INVALID, "HostConfig.Init: the init is part of kedge's own runtime, '%s' has none", json_str(h, "Runtime", ""));
+	}
 	free(path);
 	if (check_limits(h, e) < 0 || check_restart(h, e) < 0 || check_log(h, e) < 0)
 		return -1;
@@ -351,7 +355,7 @@ static void host_defaults(json_t *h)
 json_t *create_document(const char *id, const char *name, const json_t *body, const char *image_id, const json_t *image_config,
 			struct mounts_in *mounts, json_t *warnings, struct err *e)
 {
-	json_t *config = json_deep_copy(body), *host, *argv, *doc = NULL, *points = NULL, *v;
+	json_t *config = json_deep_copy(body), *host, *argv, *doc = NULL, *points = NULL, *check, *v;
 	struct mounts_in alone = { 0 };
 	const json_t *image = json_obj(image_config, "config");
 	const char *image_name = json_str(body, "Image", "");
@@ -372,7 +376,7 @@ json_t *create_document(const char *id, const char *name, const json_t *body, co
 		err_set(e, ERR_INVALID, "HostConfig: wrong type");
 		goto out;
 	}
-	if (check_keys(config, "", config_keys, N(config_keys), e) < 0 || check_strings(config, "Env", "", e) < 0 || check_host(host, e) < 0)
+	if (check_keys(config, "", config_keys, N(config_keys), e) < 0 || check_strings(config, "Env", "", e) < 0 || create_check_host(host, e) < 0)
 		goto out;
 	json_array_foreach(json_object_get(config, "Env"), i, v) {
 		if (*json_string_value(v) == '=' || !*json_string_value(v)) {
@@ -406,6 +410,11 @@ json_t *create_document(const char *id, const char *name, const json_t *body, co
 	merge_text(config, image, "WorkingDir");
 	merge_text(config, image, "User");
 	merge_text(config, image, "StopSignal");
+	check = health_merge(json_object_get(config, "Healthcheck"), json_object_get(image, "Healthcheck"));
+	if (check)
+		doc_set(config, "Healthcheck", check);
+	if (health_check_config(check, e) < 0)
+		goto out;
 	if (merge_command(config, image, e) < 0)
 		goto out;
 	if (json_flag(config, "NetworkDisabled", false))

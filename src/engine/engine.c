@@ -56,6 +56,9 @@ void container_free(struct container *c)
 		map_del(c->en->by_name, container_name(c));
 	map_del(c->en->by_id, c->id);
 	container_cancel_restart(c);
+	restart_turn_over(c);
+	health_gone(c);
+	exec_gone(c);
 	rt_free(TAKE(c->rt));
 	json_decref(c->net);
 	json_decref(c->doc);
@@ -187,6 +190,7 @@ struct engine *engine_new(struct loop *l, struct work_pool *p, struct store *st,
 	en->net = n;
 	en->by_id = map_new();
 	en->by_name = map_new();
+	en->execs = map_new();
 	en->history = json_array();
 	en->data_root = mem_strdup(cfg->data_root);
 	en->exec_root = mem_strdup(cfg->exec_root);
@@ -203,8 +207,11 @@ struct engine *engine_new(struct loop *l, struct work_pool *p, struct store *st,
 		goto fail;
 	images_set_in_use(im, image_in_use, en);
 	volumes_set_users(vs, mounts_users, en);
-	while ((c = map_next(en->by_id, &it, NULL)))
+	while ((c = map_next(en->by_id, &it, NULL))) {
 		container_adopt(c);
+		exec_adopt(c);
+		health_adopt(c);
+	}
 	clean_dir(en, en->data_root);
 	clean_dir(en, en->exec_root);
 	volumes_settle(vs);
@@ -230,6 +237,7 @@ void engine_free(struct engine *en)
 		engine_wait_cancel(en->waits);
 	while (en->subs)
 		engine_events_cancel(en->subs);
+	exec_done(en);
 	map_free(en->by_id);
 	map_free(en->by_name);
 	json_decref(en->history);

@@ -47,6 +47,10 @@ void engine_kill(struct engine *en, const char *ref, const char *signal, engine_
 void engine_remove(struct engine *en, const char *ref, bool force, bool volumes, engine_done *done, void *user);
 void engine_rename(struct engine *en, const char *ref, const char *name, engine_done *done, void *user);
 
+void engine_pause(struct engine *en, const char *ref, bool pause, engine_done *done, void *user);	/* false: unpause */
+/* body: the limits and RestartPolicy of ContainerUpdate; zero means "as it is". result: {"Warnings"}, borrowed. */
+void engine_update(struct engine *en, const char *ref, const json_t *body, void (*done)(void *user, const json_t *result, const struct err *e), void *user);
+
 /* condition: "not-running", "next-exit", "removed". Returns NULL with e for a bad ref/condition. cancel: no callback any more. */
 struct engine_wait;
 struct engine_wait *engine_wait(struct engine *en, const char *ref, const char *condition, void (*done)(void *user, int status, const char *error), void *user, struct err *e);
@@ -86,13 +90,40 @@ struct engine_attach_ops {
 	void (*end)(void *user);
 	void (*writable)(void *user);	/* may be NULL: all stdin bytes handed over are with the container */
 };
-struct engine_attach *engine_attach(struct engine *en, const char *ref, bool in, bool out, bool err_, bool stream, bool logs,
+struct engine_attach_args {
+	bool in, out, err;
+	bool stream;			/* go on with live output; else the log alone */
+	bool logs;			/* begin with the log */
+	const char *detach_keys;	/* NULL or "": ctrl-p,ctrl-q; looked for in stdin with a terminal, end() follows */
+};
+struct engine_attach *engine_attach(struct engine *en, const char *ref, const struct engine_attach_args *a,
 				    const struct engine_attach_ops *ops, void *user, struct err *e);
 /* Takes all; returns the bytes that still wait for the container: when not 0, stop until writable(). */
 size_t engine_attach_write(struct engine_attach *a, const void *p, size_t n);
 void engine_attach_close_stdin(struct engine_attach *a);
 void engine_attach_pause(struct engine_attach *a, bool paused);
 void engine_attach_cancel(struct engine_attach *a);
+
+/*
+ * Execs. id is the whole id or an unambiguous prefix of it ("No such exec instance: x"). A finished one can be inspected for ten minutes, over
+ * restarts of the engine too.
+ */
+int engine_exec_create(struct engine *en, const char *ref, const json_t *body, json_t **ret, struct err *e);	/* {"Id"} */
+struct engine_exec_args {
+	unsigned rows, cols;		/* of the terminal; 0: not told */
+};
+/* NULL when it may be started; e is what a start would say. */
+int engine_exec_check(struct engine *en, const char *id, struct err *e);
+/* Nobody listens; done when it runs. */
+void engine_exec_start(struct engine *en, const char *id, const struct engine_exec_args *a, engine_done *done, void *user);
+/*
+ * The streams are those asked for at creation. A start that fails is told in the output; end() comes when the program has ended and all its output
+ * was delivered, its exit code is known then. Cancelled or detached from, it goes on.
+ */
+struct engine_attach *engine_exec_attach(struct engine *en, const char *id, const struct engine_exec_args *a, const struct engine_attach_ops *ops,
+					 void *user, struct err *e);
+json_t *engine_exec_inspect(struct engine *en, const char *id, struct err *e);
+int engine_exec_resize(struct engine *en, const char *id, unsigned rows, unsigned cols, struct err *e);
 
 /* Events: history first (since/until in ns, 0: none), then live ones until cancelled or until. ev is the API's EventMessage, borrowed. */
 struct engine_events;

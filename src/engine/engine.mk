@@ -2,6 +2,7 @@ noinst_LIBRARIES += libengine.a
 libengine_a_SOURCES = \
 	src/engine/archive.c src/engine/archive.h \
 	src/engine/attach.c \
+	src/engine/blkio.c \
 	src/engine/caps.c \
 	src/engine/cgstat.c src/engine/cgstat.h \
 	src/engine/changes.c src/engine/changes.h \
@@ -12,13 +13,18 @@ libengine_a_SOURCES = \
 	src/engine/engine.c src/engine/engine.h \
 	src/engine/engine_priv.h \
 	src/engine/events.c \
+	src/engine/exec.c \
+	src/engine/exec_process.c \
+	src/engine/health.c \
 	src/engine/info.c \
 	src/engine/inspect.c \
 	src/engine/list.c \
 	src/engine/logs.c \
 	src/engine/mounts.c src/engine/mounts.h \
+	src/engine/pause.c \
 	src/engine/prepare.c src/engine/prepare.h \
 	src/engine/provide.c \
+	src/engine/restart.c \
 	src/engine/rootview.c src/engine/rootview.h \
 	src/engine/spec.c \
 	src/engine/start.c \
@@ -27,5 +33,6 @@ libengine_a_SOURCES = \
 	src/engine/tarin.c src/engine/tarin.h \
 	src/engine/tarout.c src/engine/tarout.h \
 	src/engine/top.c \
+	src/engine/update.c \
 	src/engine/user.c \
 	src/engine/wait.c

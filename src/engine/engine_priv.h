@@ -58,8 +58,14 @@ struct container {
 	bool writer;			/* somebody writes into it at rest: it is not started meanwhile */
 	struct waiter *unwritten;	/* called when that is over */
 	struct engine_attach *attaches;
+	struct exec *execs;		/* newest first, until they are forgotten */
+	struct health *health;		/* NULL: it has no check, or does not run */
+	bool pausing;			/* the monitor is freezing or thawing it */
+	bool lost;			/* it was running when the machine went down */
 	struct loop_timer *restart_timer;
 	int64_t restart_pause_ns;
+	struct container *restart_next;
+	bool restart_queued, has_turn;	/* waits for a turn to start, has one */
 	int64_t up_since;		/* clock_now() of the last start */
 };
 
@@ -71,6 +77,11 @@ struct engine {
 	struct volumes *volumes;
 	struct net *net;
 	struct map *by_id, *by_name;	/* names without the leading slash */
+	struct map *execs;		/* by id */
+	struct loop_timer *exec_timer;	/* forgets the finished ones */
+	struct exec_old *execs_over;
+	struct container *restart_queue, *restart_end;
+	unsigned turns;			/* restarts under way */
 	char *data_root, *exec_root, *runtime_path, *cgroup_parent, *hostname, *version;
 	struct engine_wait *waits;
 	struct engine_events *subs;
@@ -106,6 +117,8 @@ struct mounts_in;	/* mounts.h; NULL: no other container is known */
 json_t *create_document(const char *id, const char *name, const json_t *body, const char *image_id, const json_t *image_config,
 			struct mounts_in *mounts, json_t *warnings, struct err *e);
 
+/* The same checks for a changed HostConfig. */
+int create_check_host(json_t *host, struct err *e);
 /* The path of the runtime named; NULL for the own one. The caller frees. */
 int runtime_path(const char *name, char **ret, struct err *e);
 
@@ -129,11 +142,16 @@ struct spec_in {
 	const char *bundle;		/* where sources are prepared; NULL: nowhere yet */
 };
 json_t *spec_make(const struct spec_in *in, struct err *e);
+/* "process" alone, for a further program (an ExecConfig of the API) in the container that in describes; path and args of in are not used. */
+json_t *spec_exec(const struct spec_in *in, const json_t *exec, struct err *e);
 /* An element of Tmpfs. Returns an OCI mount object, or NULL with e. */
 json_t *spec_tmpfs(const char *target, const char *options, struct err *e);
 int spec_signal(const char *word, struct err *e);	/* "SIGTERM", "TERM", "15" */
 /* caps.c: the capability names a container gets; new reference, NULL with e */
 json_t *spec_caps(const json_t *host, struct err *e);
+/* blkio.c: HostConfig.Blkio* into resources.blockIO */
+int spec_blkio(const json_t *host, json_t *resources, struct err *e);
+json_t *spec_resources(const json_t *host, struct err *e);	/* linux.resources without devices; new reference */
 /* device.c: a HostConfig.Devices element into OCI devices and rules */
 int spec_device(const json_t *dev, json_t *devices, json_t *rules, struct err *e);
 
@@ -142,13 +160,45 @@ struct user_ids { unsigned uid, gid; unsigned *groups; size_t n_groups; char *ho
 int user_resolve(char *const *layers, const char *upper, const char *user, const json_t *group_add, struct user_ids *ret, struct err *e);
 void user_ids_done(struct user_ids *u);
 
+/*
+ * exec_process.c: the runtime's "process" for a further program in c, by a worker. exec: an ExecConfig, borrowed; done once, from the loop,
+ * with the JSON text or e.
+ */
+void exec_process(struct container *c, const json_t *exec, void (*done)(void *user, const char *text, const struct err *e), void *user);
+char *exec_command(const json_t *exec);			/* "sh -c true", as events show it; the caller frees */
+
+/* exec.c */
+json_t *exec_ids(const struct container *c);		/* of those not finished, null when there is none; new reference */
+void exec_adopt(struct container *c);			/* after container_adopt() */
+void exec_gone(struct container *c);			/* the container is removed */
+void exec_done(struct engine *en);
+
 /* start.c */
+int exec_error_code(const struct err *e);		/* 127: no such program, 126: it cannot be executed, 128: anything else */
 void container_start(struct container *c);		/* PHASE_IDLE or PHASE_RESTART_WAIT -> STARTING; result through c->up */
 void container_adopt(struct container *c);		/* at start of the engine */
 /* stop.c */
 void container_at_rest(struct container *c);		/* exited, cleaned and stored: restart policy, removal, waiters */
-void container_cancel_restart(struct container *c);
 void container_remove_now(struct container *c);
+/* restart.c */
+bool restart_wanted(const struct container *c);		/* it has just ended */
+void restart_later(struct container *c);		/* PHASE_IDLE -> PHASE_RESTART_WAIT */
+bool restart_at_start(struct container *c);		/* of the engine: the same if its policy says so */
+void restart_turn_over(struct container *c);		/* it runs, or has failed to */
+void container_cancel_restart(struct container *c);
+/* pause.c */
+void container_show_paused(struct container *c, bool paused);
+/* rt_kill(); to_end: the signal is meant to end it, a paused one is thawed for it. */
+int container_signal(struct container *c, int signo, bool to_end, struct err *e);
+/* health.c */
+void health_reset(struct container *c);			/* State.Health for a start */
+void health_begin(struct container *c);			/* it runs */
+void health_paused(struct container *c, bool paused);
+void health_end(struct container *c);			/* it does not run any more */
+void health_gone(struct container *c);
+void health_adopt(struct container *c);			/* after container_adopt() */
+int health_check_config(const json_t *check, struct err *e);
+json_t *health_merge(const json_t *own, const json_t *image);	/* NULL: none; new reference */
 struct waiter *waiter_add(struct waiter **list, struct container *c, engine_done *done, void *user);
 void waiters_call(struct waiter **list, const struct err *e);
 void waiter_later(struct engine *en, engine_done *done, void *user, const struct err *e);	/* from the next turn */
@@ -157,6 +207,15 @@ void waiter_later(struct engine *en, engine_done *done, void *user, const struct
 void wait_notify(struct container *c, bool removed, const char *error);
 void attach_created(struct container *c);		/* hooks what waits into the new monitor */
 void attach_gone(struct container *c);
+/* A client's side that is not tied to a program yet; one of an exec is tied by attach_tied() with what rt_exec() made from attach_rt_ops. */
+struct engine_attach *attach_new(struct engine *en, const struct engine_attach_args *args, bool tty, const struct engine_attach_ops *ops, void *user,
+				 struct err *e);
+extern const struct rt_attach_ops attach_rt_ops;	/* user: the struct engine_attach */
+void attach_tied(struct engine_attach *a, struct rt_attach *at_take);
+/* end() waits for attach_release(). *owner is set, and cleared when the client goes. */
+void attach_hold(struct engine_attach *a, struct engine_attach **owner, const char *container_id, const char *exec_id);
+void attach_release(struct engine_attach *a);
+void attach_say(struct engine_attach *a, const char *text);	/* to its stdout */
 void logs_notify(struct container *c);			/* at rest or gone: followers look once more and end */
 void event_container(struct container *c, const char *action, json_t *extra_take);
 

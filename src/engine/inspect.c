@@ -62,14 +62,14 @@ json_t *engine_inspect(struct engine *en, const char *ref, bool size, struct err
 		json_object_set_new(config, "OnBuild", json_null());
 	if (!json_object_get(config, "Volumes"))
 		json_object_set_new(config, "Volumes", json_null());
-	out = json_pack("{s:s, s:O, s:O, s:O, s:O, s:O, s:o, s:o, s:o, s:o, s:O, s:O, s:s, s:s, s:s, s:s, s:s, s:n, s:O}",
+	out = json_pack("{s:s, s:O, s:O, s:O, s:O, s:O, s:o, s:o, s:o, s:o, s:O, s:O, s:s, s:s, s:s, s:s, s:s, s:o, s:O}",
 			"Id", c->id, "Created", json_object_get(c->doc, "Created"), "Path", json_object_get(c->doc, "Path"),
 			"Args", json_object_get(c->doc, "Args"), "State", doc_state(c), "Image", json_object_get(c->doc, "Image"),
 			"ResolvConfPath", json_sprintf("%s/files/resolv.conf", dir), "HostnamePath", json_sprintf("%s/files/hostname", dir),
 			"HostsPath", json_sprintf("%s/files/hosts", dir),
 			"LogPath", json_string(str_eq(doc_log_driver(c), "none") ? "" : log), "Name", json_object_get(c->doc, "Name"),
 			"RestartCount", json_object_get(c->doc, "RestartCount"), "Driver", "overlay2", "Platform", "linux", "MountLabel", "",
-			"ProcessLabel", "", "AppArmorProfile", "", "ExecIDs", "HostConfig", doc_host(c));
+			"ProcessLabel", "", "AppArmorProfile", "", "ExecIDs", exec_ids(c), "HostConfig", doc_host(c));
 	json_object_set_new(out, "GraphDriver", json_pack("{s:s, s:{s:o, s:o}}", "Name", "overlay2", "Data",
 							 "UpperDir", json_sprintf("%s/upper", dir), "WorkDir", json_sprintf("%s/work", dir)));
 	json_object_set_new(out, "Mounts", mounts_shape(doc_mounts(c)));

@@ -37,13 +37,13 @@ static json_t *ports(const struct container *c)
 static char *status_text(const struct container *c)
 {
 	const json_t *s = doc_state(c);
-	const char *status = json_str(s, "Status", "");
+	const char *status = json_str(s, "Status", ""), *health = json_str(json_obj(s, "Health"), "Status", "");
 	int64_t now = clock_wall();
 	char span[64];
 
 	if (str_eq(status, "running")) {
 		str_human_duration((now - doc_time(s, "StartedAt")) / 1000000000, span, sizeof(span));
-		return mem_printf("Up %s%s", span, json_flag(s, "Paused", false) ? " (Paused)" : "");
+		return mem_printf("Up %s%s%s%s", span, *health ? str_eq(health, "starting") ? " (health: " : " (" : "", health, *health ? ")" : "");
 	}
 	if (str_eq(status, "paused")) {
 		str_human_duration((now - doc_time(s, "StartedAt")) / 1000000000, span, sizeof(span));
@@ -303,7 +303,7 @@ static bool matches(const json_t *filters, const struct container *c, const json
 		else if (str_eq(key, "expose"))
 			ok = port_match(want, json_object_get(doc, "Ports"), "PrivatePort");
 		else if (str_eq(key, "health"))
-			ok = has(want, "none");
+			ok = has(want, json_str(json_obj(doc_state(c), "Health"), "Status", "none"));
 		else if (str_eq(key, "is-task"))
 			ok = has(want, "false");
 		if (!ok)

@@ -172,6 +172,56 @@ bad:
 	return p;
 }
 
+/* own with the entries of more in place of those of the same name. */
+static json_t *env_merged(const json_t *own, const json_t *more)
+{
+	json_t *out = json_array(), *v;
+	size_t i;
+
+	json_array_foreach(own, i, v) {
+		char *name CLEANUP(mem_freep) = mem_strndup(json_string_value(v), strcspn(json_string_value(v), "="));
+		bool unset = false;
+		json_t *m;
+		size_t k;
+
+		json_array_foreach(more, k, m)
+			unset = unset || str_eq(json_string_value(m), name);
+		if (!unset && !env_has(more, name))
+			json_array_append(out, v);
+	}
+	json_array_foreach(more, i, v) {
+		if (strchr(json_string_value(v), '='))	/* "NAME" alone takes it away */
+			json_array_append(out, v);
+	}
+	return out;
+}
+
+json_t *spec_exec(const struct spec_in *in, const json_t *exec, struct err *e)
+{
+	json_t *config = json_copy((json_t *)in->config), *host = json_copy((json_t *)in->host), *args = json_copy(json_arr(exec, "Cmd")), *p;
+	const char *cwd = json_str(exec, "WorkingDir", ""), *path = json_at(json_arr(exec, "Cmd"), 0);
+	struct spec_in with = *in;
+	bool seccomp;
+
+	doc_set(config, "Tty", json_boolean(json_flag(exec, "Tty", false)));
+	doc_set(config, "Env", env_merged(json_arr(in->config, "Env"), json_arr(exec, "Env")));
+	if (*cwd)
+		doc_set(config, "WorkingDir", json_string(cwd));
+	if (json_flag(exec, "Privileged", false))
+		doc_set(host, "Privileged", json_true());
+	doc_set(host, "ConsoleSize", json_arr(exec, "ConsoleSize") ? json_copy(json_arr(exec, "ConsoleSize")) : json_array());
+	json_array_remove(args, 0);
+	with.config = config;
+	with.host = host;
+	with.path = path;
+	with.args = args;
+	p = make_process(&with, &seccomp, e);
+	json_decref(config);
+	json_decref(host);
+	json_decref(args);
+	return p;
+}
+
 static json_t *mount_of(const char *dst, const char *type, const char *src, const char *const *options)
 {
 	return json_pack("{s:s, s:s, s:s, s:o}", "destination", dst, "type", type, "source", src, "options", strings(options));
@@ -244,14 +294,12 @@ static int make_mounts(const struct spec_in *in, json_t *list, struct err *e)
 	return 0;
 }
 
-static json_t *make_resources(const struct spec_in *in, json_t *rules)
+json_t *spec_resources(const json_t *h, struct err *e)
 {
-	const json_t *h = in->host;
 	json_t *r = json_object(), *mem = json_object(), *cpu = json_object();
 	int64_t memory = json_i64(h, "Memory", 0), swap = json_i64(h, "MemorySwap", 0), nano = json_i64(h, "NanoCpus", 0), pids = json_i64(h, "PidsLimit", 0);
 	int64_t period = json_i64(h, "CpuPeriod", 0), quota = json_i64(h, "CpuQuota", 0);
 
-	doc_set(r, "devices", rules);
 	if (memory)
 		doc_set(mem, "limit", json_integer(memory));
 	if (memory && swap == 0)
@@ -284,6 +332,10 @@ static json_t *make_resources(const struct spec_in *in, json_t *rules)
 		json_decref(cpu);
 	if (pids > 0)
 		doc_set(r, "pids", json_pack("{s:I}", "limit", (json_int_t)pids));
+	if (spec_blkio(h, r, e) < 0) {
+		json_decref(r);
+		return NULL;
+	}
 	return r;
 }
 
@@ -385,7 +437,7 @@ static json_t *make_linux(const struct spec_in *in, bool seccomp, struct err *e)
 					      "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
 					      "/sys/devices/virtual/powercap", NULL };
 	static const char *const readonly[] = { "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger", NULL };
-	json_t *l = json_object(), *devices = json_array(), *rules = json_array(), *v, *caps;
+	json_t *l = json_object(), *devices = json_array(), *rules = json_array(), *resources, *v, *caps;
 	const char **words;
 	size_t i;
 
@@ -394,9 +446,14 @@ static json_t *make_linux(const struct spec_in *in, bool seccomp, struct err *e)
 	doc_set(l, "devices", devices);
 	doc_set(l, "maskedPaths", paths(in->host, "MaskedPaths", masked));
 	doc_set(l, "readonlyPaths", paths(in->host, "ReadonlyPaths", readonly));
-	i = (size_t)(make_devices(in, devices, rules, e) < 0);
-	doc_set(l, "resources", make_resources(in, rules));
-	if (i || make_sysctls(in, l, e) < 0)
+	resources = make_devices(in, devices, rules, e) < 0 ? NULL : spec_resources(in->host, e);
+	if (!resources) {
+		json_decref(rules);
+		goto fail;
+	}
+	doc_set(resources, "devices", rules);
+	doc_set(l, "resources", resources);
+	if (make_sysctls(in, l, e) < 0)
 		goto fail;
 	if (seccomp) {
 		caps = spec_caps(in->host, e);
@@ -434,6 +491,9 @@ json_t *spec_make(const struct spec_in *in, struct err *e)
 			 "root", "path", in->rootfs, "readonly", json_flag(in->host, "ReadonlyRootfs", false), "mounts", mounts, "linux", linux_);
 	if (in->hostname && !str_eq(json_str(in->host, "UTSMode", ""), "host"))
 		doc_set(spec, "hostname", json_string(in->hostname));
+	/* Read by kedge's own runtime, which stays as the first process and runs the program as its child. */
+	if (json_flag(in->host, "Init", false))
+		doc_set(spec, "annotations", json_pack("{s:s}", "kedge.init", "true"));
 	if (*json_str(in->config, "Domainname", ""))
 		doc_set(spec, "domainname", json_string(json_str(in->config, "Domainname", "")));
 	return spec;

@@ -39,6 +39,7 @@ static void clean(struct container *c)
 {
 	c->phase = PHASE_CLEANING;
 	c->created = false;
+	health_end(c);
 	rt_free(TAKE(c->rt));
 	if (c->net_open) {
 		c->net_open = false;
@@ -66,7 +67,7 @@ static void saved_at_rest(void *user, const struct err *e)
 	container_at_rest(c);
 }
 
-static int exit_code_of(const struct err *e)
+int exec_error_code(const struct err *e)
 {
 	if (strstr(e->msg, "executable file not found") || strstr(e->msg, "no such file or directory"))
 		return 127;
@@ -92,7 +93,7 @@ static void cleaned(void *user)
 						    json_sprintf("%lld", (long long)((clock_now() - c->up_since) / 1000000000))));
 	} else {
 		set_state(c, str_starts(json_str(s, "StartedAt", "0001-"), "0001-") ? "created" : "exited", 0);
-		doc_set(s, "ExitCode", json_integer(exit_code_of(&c->start_err)));
+		doc_set(s, "ExitCode", json_integer(exec_error_code(&c->start_err)));
 		doc_set(s, "Error", json_string(c->start_err.msg));
 		doc_set_time(s, "FinishedAt", doc_time(s, "StartedAt") ? clock_wall() : 0);
 	}
@@ -119,7 +120,7 @@ static void on_started(void *user, const struct err *e)
 	if (e) {
 		/* exited() follows and cleans; its waiters get this. */
 		c->start_err = *e;
-		if (exit_code_of(e) != 128) {
+		if (exec_error_code(e) != 128) {
 			c->start_err.kind = ERR_INVALID;
 			err_wrap(&c->start_err, "failed to create task for container: OCI runtime start failed: unable to start container process");
 			snprintf(c->start_err.msg + strlen(c->start_err.msg), sizeof(c->start_err.msg) - strlen(c->start_err.msg), ": unknown");
@@ -132,6 +133,8 @@ static void on_started(void *user, const struct err *e)
 	(void)now;
 	(void)FAULT("engine.started");
 	event_container(c, "start", NULL);
+	health_begin(c);
+	restart_turn_over(c);
 	waiters_call(&c->up, NULL);
 	if (c->kill_after_start && c->rt)
 		(void)rt_kill(c->rt, 9, NULL);
@@ -178,6 +181,7 @@ static void on_created(void *user, pid_t pid, const struct err *e)
 	doc_set(s, "Error", json_string(""));
 	doc_set(s, "OOMKilled", json_false());
 	doc_set_time(s, "StartedAt", clock_wall());
+	health_reset(c);
 	(void)FAULT("engine.created");
 	container_save(c, saved_before_start, c);
 }
@@ -304,7 +308,7 @@ void container_start(struct container *c)
 {
 	container_cancel_restart(c);
 	c->phase = PHASE_STARTING;
-	c->started_ok = c->kill_after_start = c->manual_stop = c->restart_after = false;
+	c->started_ok = c->kill_after_start = c->manual_stop = c->restart_after = c->lost = false;
 	err_clear(&c->start_err);
 	memset(&c->exit, 0, sizeof(c->exit));
 	doc_set(c->doc, "ManualStop", json_false());
@@ -325,11 +329,15 @@ static void close_lost(void *user)
 	}
 }
 
+static void remove_left(void *user)
+{
+	container_remove_now(user);
+}
+
 void container_adopt(struct container *c)
 {
 	char *run_dir CLEANUP(mem_freep) = container_run_dir(c);
 	bool was_running = json_flag(doc_state(c), "Running", false) && !json_flag(doc_state(c), "Restarting", false);
-	const char *policy = json_str(json_obj(doc_host(c), "RestartPolicy"), "Name", "");
 	struct rt_state st = { 0 };
 	struct err e = { 0 };
 
@@ -343,7 +351,7 @@ void container_adopt(struct container *c)
 		mounts_adopt(c);
 		c->up_since = clock_now() - (clock_wall() - doc_time(doc_state(c), "StartedAt"));
 		doc_set(doc_state(c), "Pid", json_integer(st.pid));
-		doc_set(doc_state(c), "Paused", json_boolean(st.paused));
+		container_show_paused(c, st.paused);
 		if (c->net) {
 			c->net_open = true;
 			if (net_sandbox_adopt(c->en->net, c->id, c->net, &e) < 0)
@@ -359,8 +367,12 @@ void container_adopt(struct container *c)
 		c->started_ok = true;
 		c->exit = (struct rt_exit){ .status = 255, .finished_ns = clock_wall() };
 		c->net_open = c->net != NULL;
+		c->lost = true;
 		loop_defer(c->en->l, close_lost, c);
-	} else if ((str_eq(policy, "always") || (str_eq(policy, "unless-stopped") && !c->manual_stop)) && doc_time(doc_state(c), "StartedAt")) {
-		container_start(c);
+	} else if (json_flag(doc_host(c), "AutoRemove", false) && (doc_time(doc_state(c), "StartedAt") || *json_str(doc_state(c), "Error", ""))) {
+		c->phase = PHASE_CLEANING;
+		loop_defer(c->en->l, remove_left, c);	/* it had ended, and the engine with it before the removal */
+	} else {
+		(void)restart_at_start(c);
 	}
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* start, stop, kill, restart, remove, rename as asked for by clients; the restart policy; the end of a container. */
+/* start, stop, kill, restart, remove, rename as asked for by clients; the end of a container. */
 #include "engine/mounts.h"
 
 #include <fcntl.h>
@@ -9,11 +9,6 @@
 
 #include "base/file.h"
 #include "loop/work.h"
-
-/* docker's: 100 ms doubling up to a minute, back to the start after a run of 10 s. */
-#define RESTART_MIN_NS 100000000ll
-#define RESTART_MAX_NS 60000000000ll
-#define RESTART_RESET_NS 10000000000ll
 
 static struct container *find_or_later(struct engine *en, const char *ref, engine_done *done, void *user)
 {
@@ -40,57 +35,18 @@ static void refuse(struct container *c, engine_done *done, void *user, enum err_
 	waiter_later(c->en, done, user, &e);
 }
 
-void container_cancel_restart(struct container *c)
-{
-	loop_timer_free(TAKE(c->restart_timer));
-}
-
-static void restart_now(void *user)
-{
-	struct container *c = user;
-
-	container_start(c);
-}
-
-static bool policy_wants(const struct container *c)
-{
-	const json_t *p = json_obj(doc_host(c), "RestartPolicy");
-	const char *name = json_str(p, "Name", "");
-	int64_t max = json_i64(p, "MaximumRetryCount", 0), code = json_i64(doc_state(c), "ExitCode", 0);
-
-	if (c->manual_stop || !c->started_ok)
-		return false;
-	if (str_eq(name, "always") || str_eq(name, "unless-stopped"))
-		return true;
-	return str_eq(name, "on-failure") && code != 0 && (max == 0 || json_i64(c->doc, "RestartCount", 0) < max);
-}
-
-static void policy_restart(struct container *c)
-{
-	int64_t pause = c->restart_pause_ns;
-
-	if (!pause || clock_now() - c->up_since >= RESTART_RESET_NS)
-		pause = RESTART_MIN_NS;
-	c->restart_pause_ns = pause * 2 > RESTART_MAX_NS ? RESTART_MAX_NS : pause * 2;
-	doc_set(c->doc, "RestartCount", json_integer(json_i64(c->doc, "RestartCount", 0) + 1));
-	doc_set(doc_state(c), "Status", json_string("restarting"));
-	doc_set(doc_state(c), "Restarting", json_true());
-	doc_set(doc_state(c), "Running", json_true());
-	c->phase = PHASE_RESTART_WAIT;
-	c->restart_timer = loop_timer_new(c->en->l, restart_now, c);
-	loop_timer_set(c->restart_timer, pause);
-}
-
 void container_at_rest(struct container *c)
 {
 	bool ok = c->started_ok;
 
 	c->phase = PHASE_IDLE;
+	restart_turn_over(c);
 	attach_gone(c);
 	logs_notify(c);
 	if (!ok)
 		waiters_call(&c->up, &c->start_err);
 	if (c->restart_after && !c->remove_after) {
+		wait_notify(c, false, NULL);
 		waiters_call(&c->rest, NULL);
 		container_start(c);
 		return;
@@ -103,13 +59,13 @@ void container_at_rest(struct container *c)
 		container_remove_now(c);
 		return;
 	}
-	if (policy_wants(c)) {
-		waiters_call(&c->rest, NULL);
-		policy_restart(c);
-		return;
-	}
 	wait_notify(c, false, ok ? NULL : c->start_err.msg);
 	waiters_call(&c->rest, NULL);
+	if (c->lost ? restart_at_start(c) : restart_wanted(c)) {
+		if (!c->lost)
+			restart_later(c);
+		c->lost = false;
+	}
 }
 
 /* Removal: first the document, then the files; a crash in between leaves files nobody knows, cleaned at the next start. */
@@ -225,7 +181,7 @@ void engine_remove(struct engine *en, const char *ref, bool force, bool volumes,
 		break;
 	case PHASE_RUNNING:
 		event_container(c, "kill", json_pack("{s:s}", "signal", "9"));
-		(void)rt_kill(c->rt, SIGKILL, NULL);
+		(void)container_signal(c, SIGKILL, true, NULL);
 		/* fall through */
 	default:
 		c->remove_after = c->manual_stop = c->kill_after_start = true;
@@ -252,6 +208,7 @@ void engine_start(struct engine *en, const char *ref, engine_done *done, void *u
 		return;
 	default:
 		c->restart_pause_ns = 0;
+		doc_set(c->doc, "RestartCount", json_integer(0));
 		waiter_add(&c->up, c, done, user);
 		container_start(c);
 	}
@@ -264,7 +221,7 @@ static void out_of_patience(void *user)
 
 	if (c->phase == PHASE_RUNNING && c->rt) {
 		event_container(c, "kill", json_pack("{s:s}", "signal", "9"));
-		(void)rt_kill(c->rt, SIGKILL, NULL);
+		(void)container_signal(c, SIGKILL, true, NULL);
 	}
 }
 
@@ -307,7 +264,7 @@ static void stop_running(struct container *c, int signo, int timeout, engine_don
 	snprintf(text, sizeof(text), "%d", signo);
 	if (c->phase == PHASE_RUNNING) {
 		stopped_event(c, text);
-		(void)rt_kill(c->rt, timeout == 0 ? SIGKILL : signo, NULL);
+		(void)container_signal(c, timeout == 0 ? SIGKILL : signo, true, NULL);
 		if (timeout > 0) {
 			w->timer = loop_timer_new(c->en->l, out_of_patience, w);
 			loop_timer_set(w->timer, (int64_t)timeout * 1000000000);
@@ -362,6 +319,20 @@ void engine_stop(struct engine *en, const char *ref, const char *signal, int tim
 	}
 }
 
+static void restarted_up(void *user, const struct err *e)
+{
+	struct container *c = user;
+
+	if (!e)
+		event_container(c, "restart", NULL);
+}
+
+static void restart_stopped(void *user, const struct err *e)
+{
+	if (!e)
+		event_container(user, "stop", NULL);
+}
+
 void engine_restart(struct engine *en, const char *ref, const char *signal, int timeout, engine_done *done, void *user)
 {
 	struct container *c = find_or_later(en, ref, done, user);
@@ -375,20 +346,26 @@ void engine_restart(struct engine *en, const char *ref, const char *signal, int 
 		waiter_later(en, done, user, &e);
 		return;
 	}
-	if (c->phase == PHASE_RUNNING) {
-		c->restart_after = true;
-		waiter_add(&c->up, c, done, user);
-		stop_running(c, signo, timeout, NULL, NULL);
-		return;
-	}
-	if (c->phase == PHASE_CLEANING) {
-		c->restart_after = true;
-		waiter_add(&c->up, c, done, user);
-		return;
-	}
+	c->restart_pause_ns = 0;
+	doc_set(c->doc, "RestartCount", json_integer(0));
+	waiter_add(&c->up, c, restarted_up, c);
 	waiter_add(&c->up, c, done, user);
-	if (c->phase != PHASE_STARTING)
+	switch (c->phase) {
+	case PHASE_RUNNING:
+		c->restart_after = true;
+		stop_running(c, signo, timeout, restart_stopped, c);
+		break;
+	case PHASE_CLEANING:
+		c->restart_after = true;
+		break;
+	case PHASE_STARTING:
+		break;
+	case PHASE_IDLE:
+	case PHASE_RESTART_WAIT:
+	case PHASE_REMOVING:
 		container_start(c);
+		break;
+	}
 }
 
 void engine_kill(struct engine *en, const char *ref, const char *signal, engine_done *done, void *user)
@@ -413,7 +390,7 @@ void engine_kill(struct engine *en, const char *ref, const char *signal, engine_
 	snprintf(text, sizeof(text), "%d", signo);
 	if (signo == SIGKILL || signo == stop_signal(c, NULL, NULL))
 		manual_stop(c);
-	if (rt_kill(c->rt, signo, &e) < 0 && e.kind != ERR_NOT_FOUND) {
+	if (container_signal(c, signo, signo == SIGKILL || signo == stop_signal(c, NULL, NULL), &e) < 0 && e.kind != ERR_NOT_FOUND) {
 		waiter_later(en, done, user, &e);
 		return;
 	}

@@ -5,9 +5,10 @@ SYSTEM_TESTS = \
 	tests/system/bad_input.sh \
 	tests/system/isolation.sh \
 	tests/system/kill_points.sh \
-	tests/system/volumes.sh
+	tests/system/volumes.sh \
+	tests/system/exec.sh
 TESTS += $(SYSTEM_TESTS)
-EXTRA_DIST += tests/system/lib.sh tests/system/api_shapes.py $(SYSTEM_TESTS)
+EXTRA_DIST += tests/system/lib.sh tests/system/api_shapes.py tests/system/pty_talk.py $(SYSTEM_TESTS)
 AM_TESTS_ENVIRONMENT = KEDGE_BUILD='$(abs_builddir)'; export KEDGE_BUILD;
 TEST_EXTENSIONS = .sh
 SH_LOG_COMPILER = bash
