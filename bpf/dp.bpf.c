@@ -102,6 +102,46 @@ INLINE int icmp_error_in(struct __sk_buff *skb, struct packet *p, bool ether, bo
 	return to_container(skb, p, ep, ether);
 }
 
+enum { TCP_ACK = 16, STATE_LISTEN = 10 };
+
+/*
+ * The kernel gives the ports of a range to the host's own connections, for no socket keeps them. An answer to one of those is the host's. A
+ * connection begins with a SYN that is none.
+ */
+INLINE bool host_asked(struct __sk_buff *skb, const struct packet *p)
+{
+	struct bpf_sock_tuple t = {};
+	struct bpf_sock *sk;
+	__u32 size = p->v6 ? sizeof(t.ipv6) : sizeof(t.ipv4);
+	bool found;
+
+	if (p->t.proto != IPPROTO_UDP && (p->t.proto != IPPROTO_TCP || (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN))
+		return false;
+	if (p->v6) {
+		__builtin_memcpy(t.ipv6.saddr, &p->t.saddr, 16);
+		__builtin_memcpy(t.ipv6.daddr, &p->t.daddr, 16);
+		t.ipv6.sport = p->t.sport;
+		t.ipv6.dport = p->t.dport;
+	} else {
+		t.ipv4.saddr = p->t.saddr.w[3];
+		t.ipv4.daddr = p->t.daddr.w[3];
+		t.ipv4.sport = p->t.sport;
+		t.ipv4.dport = p->t.dport;
+	}
+	if (p->t.proto == IPPROTO_UDP) {
+		sk = bpf_sk_lookup_udp(skb, &t, size, BPF_F_CURRENT_NETNS, 0);
+		if (sk)
+			bpf_sk_release(sk);
+		return sk != NULL;
+	}
+	sk = bpf_skc_lookup_tcp(skb, &t, size, BPF_F_CURRENT_NETNS, 0);
+	if (!sk)
+		return false;
+	found = sk->state != STATE_LISTEN;
+	bpf_sk_release(sk);
+	return found;
+}
+
 INLINE int uplink(struct __sk_buff *skb, __u32 l3, bool ether)
 {
 	struct kedge_backend to = {};
@@ -145,6 +185,8 @@ INLINE int uplink(struct __sk_buff *skb, __u32 l3, bool ether)
 	pub = is_icmp(p.t.proto) || p.later_fragment ? NULL : publish_find(&p.t.daddr, p.t.dport, p.t.proto, local);
 	if (!pub)
 		return inside ? drop(skb, &p, KEDGE_HOOK_UPLINK, KEDGE_DROP_UNPUBLISHED) : TC_ACT_UNSPEC;
+	if (pub->flags & KEDGE_PUBLISH_RANGE && p.t.dport != pub->first && host_asked(skb, &p))
+		return TC_ACT_UNSPEC;
 	if (!source_allowed(pub, &p.t.saddr))
 		return drop(skb, &p, KEDGE_HOOK_UPLINK, KEDGE_DROP_SOURCE);
 	if (pub->flags & KEDGE_PUBLISH_GUARDED)

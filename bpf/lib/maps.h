@@ -35,6 +35,13 @@ struct {
 	__type(value, struct kedge_publish);
 } ranges SEC(".maps");
 
+struct {				/* the proxy's listening sockets for ranges; they go with the engine */
+	__uint(type, BPF_MAP_TYPE_SOCKMAP);
+	__uint(max_entries, KEDGE_LISTENERS_MAX);
+	__type(key, __u32);
+	__type(value, __u64);
+} listeners SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 256 * KEDGE_LB_SLOTS);

@@ -13,20 +13,20 @@ INLINE void addr_any(struct kedge_addr *a, bool v6)
 		a->w[2] = 0;
 }
 
+INLINE struct kedge_publish *range_at(const struct kedge_addr *a, __u16 port, __u8 proto)
+{
+	struct kedge_range_key r = { .prefix = 160, .addr = *a, .proto = proto, .port = port };
+	struct kedge_control *c = control_get();
+
+	return c && c->ranges ? bpf_map_lookup_elem(&ranges, &r) : NULL;
+}
+
 INLINE struct kedge_publish *publish_at(const struct kedge_addr *a, __u16 port, __u8 proto)
 {
 	struct kedge_publish_key k = { .addr = *a, .port = port, .proto = proto };
 	struct kedge_publish *p = bpf_map_lookup_elem(&published, &k);
-	struct kedge_control *c;
 
-	if (p)
-		return p;
-	c = control_get();
-	if (!c || !c->ranges)
-		return NULL;
-	struct kedge_range_key r = { .prefix = 160, .addr = *a, .proto = proto, .port = port };
-
-	return bpf_map_lookup_elem(&ranges, &r);
+	return p ? p : range_at(a, port, proto);
 }
 
 /* local: the address is one of the host's, so that ports on every address are meant too. */

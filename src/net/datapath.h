@@ -43,6 +43,8 @@ struct dp_publish {
 	struct in6_addr addr;		/* the endpoint */
 	uint16_t port;
 	uint32_t generation;		/* of the endpoint */
+	uint16_t count;			/* 0 and 1: one port; more: as many host ports from host_port on, to as many from port on */
+	int listener;			/* count > 1: the one socket (borrowed) that takes the connections to any of them which the data path leaves over, or -1 */
 };
 
 struct datapath;			/* the implementation's */
@@ -72,6 +74,8 @@ struct datapath_ops {
 	int (*publish_del)(struct datapath *d, const struct dp_publish *p);
 	/* After all adoption: drops entries no call of this run has named. */
 	void (*gc)(struct datapath *d);
+	/* True: a port published as part of a range (count > 1) is out of reach for other processes of the host without a socket of its own. */
+	bool (*holds_ranges)(const struct datapath *d);
 	json_t *(*info)(struct datapath *d);			/* {"Flows": n, "Drops": {"reason": n}} new reference */
 };
 

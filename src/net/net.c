@@ -66,6 +66,8 @@ struct net *net_new(struct loop *l, struct work_pool *p, struct store *st, const
 	}
 	if (rtnl_open(&n->rtnl, e) < 0 || datapath_open(n, cfg->datapath, e) < 0)
 		goto fail;
+	if (n->ops->holds_ranges(n->dp))
+		port_table_ranges(n->ports);
 	n->proxy = proxy_new(l, e);
 	if (!n->proxy || network_load(n, e) < 0)
 		goto fail;

@@ -4,6 +4,7 @@ include src/net/ebpf/ebpf.mk
 libnet_a_SOURCES += \
 	src/net/addr.c src/net/addr.h \
 	src/net/datapath.h \
+	src/net/inuse.c src/net/inuse.h \
 	src/net/ipam.c src/net/ipam.h \
 	src/net/net.c src/net/net.h src/net/net_priv.h \
 	src/net/netns.c \

@@ -105,6 +105,12 @@ static void none_gc(struct datapath *d)
 	(void)d;
 }
 
+static bool none_holds_ranges(const struct datapath *d)
+{
+	(void)d;
+	return false;
+}
+
 static json_t *none_info(struct datapath *d)
 {
 	(void)d;
@@ -119,5 +125,5 @@ const struct datapath_ops dp_none = {
 	.addr_set = none_addr_set, .addr_del = none_addr_del,
 	.endpoint_set = none_endpoint_set, .endpoint_del = none_endpoint_del,
 	.publish_set = none_publish_set, .publish_del = none_publish_del,
-	.gc = none_gc, .info = none_info,
+	.gc = none_gc, .holds_ranges = none_holds_ranges, .info = none_info,
 };

@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "net/addr.h"
+#include "net/inuse.h"
 
 /*
  * Theory of operation. A published port is two claims. The table says which container has it, so that a second container is refused with
@@ -23,10 +24,16 @@
  * A port on every address is one IPv6 socket that takes IPv4 too: half the descriptors, and one kernel decision for both families. Without
  * IPv6 in the kernel it is an IPv4 socket. Two containers may have the same port on different addresses; every address overlaps each.
  *
+ * Runs of RUN_MIN and more consecutive ports have one socket, on their first port, where the data path keeps the others (bpf/ports.bpf.c). Whether
+ * a process has one of those is asked of the kernel once for all; of a kernel that cannot tell, by binding each for a moment.
+ *
  * The table is an open hash over (proto, port) with chains; the lock is held for lookups only, never over a system call but bind, which
  * does not block.
  */
-enum { BUCKETS = 4096, BACKLOG = 4096 };
+enum {
+	BUCKETS = 4096, BACKLOG = 4096,
+	RUN_MIN = 32,			/* fewer are not worth the data path's while: a socket is exact */
+};
 
 struct claim {
 	struct claim *next;
@@ -34,13 +41,13 @@ struct claim {
 	uint8_t proto;
 	bool v4, v6;
 	uint16_t port;
-	char owner[65];
 };
 
 struct port_table {
 	pthread_mutex_t lock;
 	struct claim *bucket[BUCKETS];
 	size_t n;
+	bool ranges;
 };
 
 struct port_table *port_table_new(void)
@@ -85,7 +92,7 @@ static bool overlap(const struct claim *c, const struct port_bound *b)
 	       (addr_is_any(&c->addr) || addr_is_any(&b->host_addr) || addr_eq(&c->addr, &b->host_addr));
 }
 
-static bool claim(struct port_table *t, const char *owner, const struct port_bound *pb)
+static bool claim(struct port_table *t, const struct port_bound *pb)
 {
 	struct claim **b = bucket(t, pb->proto, pb->host_port), *c;
 
@@ -97,7 +104,6 @@ static bool claim(struct port_table *t, const char *owner, const struct port_bou
 		struct claim *mine = mem_zalloc(sizeof(*mine));
 
 		*mine = (struct claim){ .next = *b, .addr = pb->host_addr, .proto = pb->proto, .v4 = pb->v4, .v6 = pb->v6, .port = pb->host_port };
-		(void)snprintf(mine->owner, sizeof(mine->owner), "%s", owner);
 		*b = mine;
 		t->n++;
 	}
@@ -123,8 +129,8 @@ static void unclaim(struct port_table *t, const struct port_bound *pb)
 	pthread_mutex_unlock(&t->lock);
 }
 
-/* A socket of one family on addr:port; its port in *port when that was 0. fd or -errno. */
-static int sock_bind(uint8_t proto, const struct in6_addr *addr, bool v6, bool only, uint16_t *port)
+/* A socket of one family on addr:port, listening where it is to be kept; its port in *port when that was 0. fd or -errno. */
+static int sock_bind(uint8_t proto, const struct in6_addr *addr, bool v6, bool only, bool keep, uint16_t *port)
 {
 	union {
 		struct sockaddr sa;
@@ -149,7 +155,7 @@ static int sock_bind(uint8_t proto, const struct in6_addr *addr, bool v6, bool o
 	if (proto == IPPROTO_TCP) {
 		/* Connections of an earlier run in TIME_WAIT must not keep the port from us; a listener still does. */
 		(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	} else {
+	} else if (keep) {
 		/* Replies leave with the address the client wrote to. */
 		(void)setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &one, sizeof(one));
 		if (v6)
@@ -157,7 +163,7 @@ static int sock_bind(uint8_t proto, const struct in6_addr *addr, bool v6, bool o
 	}
 	if (bind(fd, &sa.sa, len) < 0)
 		return -errno;
-	if (proto == IPPROTO_TCP && listen(fd, BACKLOG) < 0)
+	if (proto == IPPROTO_TCP && keep && listen(fd, BACKLOG) < 0)
 		return -errno;
 	if (!*port) {
 		if (getsockname(fd, &sa.sa, &len) < 0)
@@ -171,26 +177,30 @@ static int sock_bind(uint8_t proto, const struct in6_addr *addr, bool v6, bool o
 static int port_bind(struct port_bound *b)
 {
 	uint16_t port = b->host_port;
+	bool keep = b->count != 0;
 	int fd;
 
 	if (b->v4 && b->v6) {
-		fd = sock_bind(b->proto, &b->host_addr, true, false, &port);
+		fd = sock_bind(b->proto, &b->host_addr, true, false, keep, &port);
 		if (fd == -EAFNOSUPPORT || fd == -EADDRNOTAVAIL)
-			fd = sock_bind(b->proto, &b->host_addr, false, true, &port);
+			fd = sock_bind(b->proto, &b->host_addr, false, true, keep, &port);
 	} else {
-		fd = sock_bind(b->proto, &b->host_addr, b->v6, true, &port);
+		fd = sock_bind(b->proto, &b->host_addr, b->v6, true, keep, &port);
 	}
 	if (fd < 0)
 		return fd;
-	b->fd = fd;
+	if (keep)
+		b->fd = fd;
+	else
+		(void)close(fd);
 	b->host_port = port;
 	return 0;
 }
 
-/* host_ip as net_port has it: "" every address, "0.0.0.0" every IPv4, "::" every IPv6 address. */
+/* Keeps the count. host_ip as net_port has it: "" every address, "0.0.0.0" every IPv4, "::" every IPv6 address. */
 static int bound_init(struct port_bound *b, const struct net_port *p, struct err *e)
 {
-	*b = (struct port_bound){ .proto = p->proto, .port = p->port, .host_port = p->host_port, .fd = -1, .v4 = true, .v6 = true };
+	*b = (struct port_bound){ .proto = p->proto, .port = p->port, .host_port = p->host_port, .fd = -1, .v4 = true, .v6 = true, .count = b->count };
 	if (!*p->host_ip)
 		return 0;
 	if (addr_parse(p->host_ip, &b->host_addr) < 0)
@@ -221,7 +231,7 @@ static int foreign(const struct port_bound *b, const struct in6_addr *addr, int 
 	return -1;
 }
 
-static int reserve_one(struct port_table *t, const char *owner, const struct net_port *p, const struct in6_addr *addr, struct port_bound *b, struct err *e)
+static int reserve_one(struct port_table *t, const struct net_port *p, const struct in6_addr *addr, struct port_bound *b, struct err *e)
 {
 	char ht[ADDR_TEXT];
 	unsigned end = p->host_port_end > p->host_port ? p->host_port_end : p->host_port;
@@ -236,7 +246,7 @@ static int reserve_one(struct port_table *t, const char *owner, const struct net
 			rc = port_bind(b);
 			if (rc < 0)
 				return foreign(b, addr, -rc, e);
-			if (claim(t, owner, b))
+			if (claim(t, b))
 				return 0;
 			(void)close(b->fd);
 			b->fd = -1;
@@ -245,9 +255,9 @@ static int reserve_one(struct port_table *t, const char *owner, const struct net
 	}
 	for (unsigned port = p->host_port; port <= end; port++) {
 		b->host_port = (uint16_t)port;
-		if (!claim(t, owner, b))
+		if (!claim(t, b))
 			continue;
-		rc = port_bind(b);
+		rc = b->count ? port_bind(b) : 0;
 		if (rc == 0)
 			return 0;
 		unclaim(t, b);
@@ -264,19 +274,88 @@ static int reserve_one(struct port_table *t, const char *owner, const struct net
 	return err_set(e, ERR_INTERNAL, "Bind for %s:%u failed: port is already allocated", host_text(b, ht), p->host_port);
 }
 
+void port_table_ranges(struct port_table *t)
+{
+	t->ranges = true;
+}
+
+static bool follows(const struct net_port *a, const struct net_port *b)
+{
+	return a->proto == b->proto && a->host_port && a->host_port_end <= a->host_port && b->host_port_end <= b->host_port &&
+	       b->host_port == a->host_port + 1 && b->port == a->port + 1 && str_eq(a->host_ip, b->host_ip);
+}
+
+void port_runs(const struct port_table *t, const struct net_port *p, size_t n, struct port_bound *b)
+{
+	for (size_t i = 0, len; i < n; i += len) {
+		for (len = 1; t->ranges && i + len < n && follows(&p[i + len - 1], &p[i + len]); len++)
+			;
+		for (size_t k = 0; k < len; k++)
+			b[i + k].count = len < RUN_MIN ? 1 : k ? 0 : (uint16_t)len;
+	}
+}
+
+struct check {
+	const struct port_bound *b, *hit;
+	size_t n;
+	uint8_t proto;
+};
+
+/* The port of a run that a socket of the host has: one without a socket of ours. */
+static void on_inuse(void *user, const struct inuse_sock *s)
+{
+	struct check *c = user;
+
+	for (size_t i = 0; i < c->n && !c->hit; i += c->b[i].count) {
+		const struct port_bound *head = &c->b[i], *b = head + (s->port - head->host_port);
+
+		if (head->proto == c->proto && s->port > head->host_port && s->port < head->host_port + head->count &&
+		    ((s->v4 && b->v4) || (s->v6 && b->v6)) &&
+		    (addr_is_any(&s->addr) || addr_is_any(&b->host_addr) || addr_eq(&s->addr, &b->host_addr)))
+			c->hit = b;
+	}
+}
+
+static int run_check(struct check *c, const struct in6_addr *addr, struct err *e)
+{
+	static const uint8_t protos[] = { IPPROTO_TCP, IPPROTO_UDP };
+	int rc = 0;
+
+	for (size_t i = 0; i < N(protos) && rc == 0 && !c->hit; i++) {
+		c->proto = protos[i];
+		rc = inuse_each(c->proto, on_inuse, c);
+	}
+	for (size_t i = 0; i < c->n && rc < 0 && !c->hit; i++) {
+		struct port_bound probe = c->b[i];
+
+		if (!probe.count && port_bind(&probe) < 0)
+			c->hit = &c->b[i];
+	}
+	return c->hit ? foreign(c->hit, addr, EADDRINUSE, e) : 0;
+}
+
 int port_reserve(struct port_table *t, const char *owner, const struct net_port *p, size_t n, const struct in6_addr *addr, struct port_bound **ret,
 		 struct err *e)
 {
 	struct port_bound *b = mem_try((n ? n : 1) * sizeof(*b), SIZE_MAX / 2);
+	bool runs = false;
 
 	if (!b)
 		return err_set(e, ERR_UNAVAILABLE, "no memory for %zu published ports", n);
-	for (size_t i = 0; i < n; i++)
-		if (reserve_one(t, owner, &p[i], addr, &b[i], e) < 0) {
+	port_runs(t, p, n, b);
+	for (size_t i = 0; i < n; i++) {
+		runs |= !b[i].count;
+		if (reserve_one(t, &p[i], addr, &b[i], e) < 0) {
 			port_release(t, b, i);
 			free(b);
 			return -1;
 		}
+	}
+	if (runs && run_check(&(struct check){ .b = b, .n = n }, addr, e) < 0) {
+		port_release(t, b, n);
+		free(b);
+		return -1;
+	}
 	*ret = b;
 	return 0;
 }
@@ -288,8 +367,10 @@ int port_adopt(struct port_table *t, const char *owner, const struct net_port *p
 
 	if (bound_init(ret, p, e) < 0)
 		return -1;
-	if (!claim(t, owner, ret))
+	if (!claim(t, ret))
 		return err_set(e, ERR_INTERNAL, "Bind for %s:%u failed: port is already allocated", host_text(ret, ht), ret->host_port);
+	if (!ret->count)
+		return 0;
 	rc = port_bind(ret);
 	return rc < 0 ? -rc : 0;
 }

@@ -68,8 +68,8 @@ static struct dp_endpoint dp_of(const struct sandbox *s)
 static bool publish_of(const struct sandbox *s, const struct port_bound *b, struct dp_publish *ret)
 {
 	*ret = (struct dp_publish){ .proto = b->proto, .host_addr = b->host_addr, .host_port = b->host_port, .addr = s->addr, .port = b->port,
-				    .generation = s->generation };
-	return b->v4;
+				    .generation = s->generation, .count = b->count, .listener = b->fd };
+	return b->v4 && b->count;
 }
 
 static void datapath_del(struct sandbox *s)
@@ -105,7 +105,8 @@ static void proxies_open(struct sandbox *s)
 	s->proxies = mem_zalloc((s->n_ports ? s->n_ports : 1) * sizeof(*s->proxies));
 	for (size_t i = 0; i < s->n_ports; i++) {
 		struct port_bound *b = &s->ports[i];
-		struct proxy_target to = { .proto = b->proto, .addr = s->addr, .port = b->port };
+		struct proxy_target to = { .proto = b->proto, .addr = s->addr, .port = b->port,
+					   .first = b->count > 1 ? b->host_port : 0 };
 
 		if (b->fd >= 0)
 			s->proxies[s->n_proxies++] = proxy_port_open_take(s->n->proxy, TAKE_FD(b->fd), &to);
@@ -446,6 +447,7 @@ static int adopt_ports(struct sandbox *s, const json_t *record, struct err *e)
 	if (record_ports(record, &p, &n, e) < 0)
 		return -1;
 	s->ports = mem_zalloc((n ? n : 1) * sizeof(*s->ports));
+	port_runs(s->n->ports, p, n, s->ports);
 	for (size_t i = 0; i < n; i++) {
 		int rc = port_adopt(s->n->ports, s->id, &p[i], &s->ports[s->n_ports], e);
 

@@ -64,6 +64,8 @@ matrix() {
 		check "ping" ctr a1 ping -c1 -W2 192.0.2.2
 	fi
 
+	range_of_ports
+
 	local big=$tmp/big
 	head -c 20000000 /dev/urandom >"$big"
 	serve a2 "TCP-LISTEN:90,fork,reuseaddr" "OPEN:$big,rdonly"
@@ -93,6 +95,47 @@ matrix() {
 	check "no port stays" has "$(say info; echo "$reply")" '"Ports":0'
 	check "an orderly end" tool_stop
 	ip link del kedge0
+}
+# Five hundred ports: one socket where the data path keeps the others. The container has servers on some.
+range_of_ports() {
+	local fds seen=$seen bind="import socket, sys; s = socket.socket(); s.bind(('', int(sys.argv[1])))"
+	fds=$(ls "/proc/$tool_pid/fd" | wc -l)
+	serve host TCP-LISTEN:20777,fork,reuseaddr SYSTEM:true
+	until_ok 10 listens host -t sport = :20777
+	say open "$(id64 a7)" range bridge "tcp:*:20500+500:30500" || true
+	check "a range with a port that a process has" has "$reply" "address already in use"
+	check "the port's name" has "$reply" "0.0.0.0:20777:172."
+	say open "$(id64 a7)" range bridge "tcp:*:20000+500:30000" "udp:*:20000+500:30000" || echo "$reply"
+	[ "$datapath" = proxy ] || check "few sockets for many ports" test $(($(ls "/proc/$tool_pid/fd" | wc -l) - fds)) -lt 20
+	for p in 30000 30250 30499; do
+		answer_server a7 tcp $p
+		answer_server a7 udp $p
+		until_ok 10 listens a7 -t sport = :$p
+		until_ok 10 listens a7 -u sport = :$p
+		check "a range: tcp to $p" equal "$(client_ask tcp 192.0.2.1 $((p - 10000)) hello)" "$seen hello"
+		check "a range: udp to $p" equal "$(client_ask udp 192.0.2.1 $((p - 10000)) hello)" "$seen hello"
+		check "a range: from the host to $p" has "$(ask tcp 127.0.0.1 $((p - 10000)) hello)" " hello"
+		check "a range: over udp from the host to $p" has "$(ask udp 127.0.0.1 $((p - 10000)) hello)" " hello"
+		check "a range: ::1 to $p" has "$(ask tcp ::1 $((p - 10000)) hello)" " hello"
+		check "a range: the container itself to $p" equal "$(ctr_ask a7 tcp 192.0.2.1 $((p - 10000)) hello)" "$gw hello"
+	done
+	check "past the range" not client_ask tcp 192.0.2.1 20500
+	check "a process does not get a port of the range" not python3 -c "$bind" 20250
+	check "it gets the next one" python3 -c "$bind" 20500
+	say open "$(id64 a8)" taken bridge "tcp:*:20250:80" || true
+	check "a container does not get one either" has "$reply" "Bind for 0.0.0.0:20250 failed: port is already allocated"
+	if [ "$datapath" != proxy ]; then
+		# Without a socket on each, the kernel gives ports of the range to the host's own connections.
+		local local_range
+		local_range=$(cat /proc/sys/net/ipv4/ip_local_port_range)
+		echo "20100 20200" >/proc/sys/net/ipv4/ip_local_port_range
+		check "the host's own connections from such ports" equal "$(ask tcp 192.0.2.2 70 hello)" "192.0.2.1 hello"
+		check "and datagrams" equal "$(ask udp 192.0.2.2 71 hello)" "192.0.2.1 hello"
+		echo "$local_range" >/proc/sys/net/ipv4/ip_local_port_range
+	fi
+	say close "$(id64 a7)"
+	check "a closed range" not client_ask tcp 192.0.2.1 20250
+	check "its ports are free again" python3 -c "$bind" 20250
 }
 client_ask() { client python3 "$tmp/ask" "$@"; }
 ctr_ask() { local c=$1; shift; ctr "$c" python3 "$tmp/ask" "$@"; }

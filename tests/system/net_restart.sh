@@ -8,6 +8,9 @@ restart() {
 	tool_start "$1"
 	say open "$(id64 a1)" web bridge "tcp:*:8080:80" "udp:*:5353:53" || { echo "$reply"; exit 1; }
 	say open "$(id64 a2)" lost bridge "tcp:*:8090:80" || { echo "$reply"; exit 1; }
+	say open "$(id64 a5)" range bridge "tcp:*:20000+100:30000" || { echo "$reply"; exit 1; }
+	answer_server a5 tcp 30050
+	until_ok 10 listens a5 -t sport = :30050
 	answer_server a1 tcp 80
 	answer_server a1 udp 53
 	local big=$tmp/big
@@ -40,6 +43,7 @@ restart() {
 	tool_start "$1"
 	check "adopt" say adopt "$(id64 a1)"
 	[ "$datapath" != ebpf ] || check "adopt the other" say adopt "$(id64 a3)"
+	check "adopt a range" say adopt "$(id64 a5)"
 	check "adopt twice" not say adopt "$(id64 a1)"
 	say gc
 	check "the lost one's interface is gone" not ip link show "$veth2"
@@ -47,6 +51,9 @@ restart() {
 	check "the kept one's is there" ip link show "$veth1"
 	check "it answers" has "$(client python3 "$tmp/ask" tcp 192.0.2.1 8080 hello)" " hello"
 	check "over udp too" has "$(client python3 "$tmp/ask" udp 192.0.2.1 5353 hello)" " hello"
+	check "the range answers" has "$(client python3 "$tmp/ask" tcp 192.0.2.1 20050 hello)" " hello"
+	check "the range answers on ::1" has "$(ask tcp ::1 20050 hello)" " hello"
+	say close "$(id64 a5)"
 	check "and from the host" has "$(ask tcp 127.0.0.1 8080 hello)" " hello"
 	check "the lost one's port does not" not ask tcp 127.0.0.1 8090
 	check "nor for the client" not client python3 "$tmp/ask" tcp 192.0.2.1 8090

@@ -20,7 +20,7 @@
  * src/net without an engine, for tests/system/net_*.sh: commands on standard input, an answer line for each ("ok ..." or "error ...") on
  * standard output, in order. Records are kept as DIR/<id>.record, as the engine would keep them in the store.
  *
- *   open ID NAME NETWORK [PROTO:HOSTIP:HOSTPORT[-END]:PORT ...]     adopt ID     close ID     gc     info     stats ID     quit
+ *   open ID NAME NETWORK [PROTO:HOSTIP:HOSTPORT[-END|+COUNT]:PORT ...]     adopt ID     close ID     gc     info     stats ID     quit
  */
 static struct {
 	struct loop *l;
@@ -72,8 +72,11 @@ static void on_close(void *user)
 	answer("ok", o->id);
 }
 
+/* How many ports from *p on; negative: not understood. "-": one of them is to be picked. */
 static int port_parse(const char *s, struct net_port *p)
 {
+	bool more;
+
 	char proto[8], ip[46] = "", range[16];
 	unsigned port;
 	uint64_t a, b;
@@ -84,29 +87,35 @@ static int port_parse(const char *s, struct net_port *p)
 		return -1;
 	p->proto = str_eq(proto, "udp") ? IPPROTO_UDP : IPPROTO_TCP;
 	(void)snprintf(p->host_ip, sizeof(p->host_ip), "%s", str_eq(ip, "*") ? "" : str_eq(ip, "six") ? "::" : ip);
-	dash = strchr(range, '-');
+	dash = strpbrk(range, "-+");
+	more = dash && *dash == '+';
 	if (dash)
 		*dash = '\0';
 	if (str_to_u64(range, 0, 65535, &a) < 0 || str_to_u64(dash ? dash + 1 : range, 0, 65535, &b) < 0)
 		return -1;
 	p->host_port = (uint16_t)a;
-	p->host_port_end = (uint16_t)b;
+	p->host_port_end = (uint16_t)(more ? a : b);
 	p->port = (uint16_t)port;
-	return 0;
+	return more ? (int)b : 1;
 }
 
 static void do_open(char **w, size_t len, struct op *o)
 {
-	struct net_port *p = mem_zalloc(len * sizeof(*p));
+	struct net_port *p = mem_zalloc(65536 * sizeof(*p)), one;
 	struct net_sandbox_spec s = { .id = o->id, .name = w[2], .network = w[3], .ports = p };
 
-	for (size_t i = 4; i < len; i++, s.n_ports++)
-		if (port_parse(w[i], &p[i - 4]) < 0) {
+	for (size_t i = 4; i < len; i++) {
+		int n = port_parse(w[i], &one);
+
+		if (n < 0 || s.n_ports + (size_t)n > 65536) {
 			free(p);
 			free(o);
 			answer("error", w[i]);
 			return;
 		}
+		for (; n; n--, one.host_port++, one.host_port_end++, one.port++)
+			p[s.n_ports++] = one;
+	}
 	net_sandbox_open(t.n, &s, on_open, o);
 	free(p);
 }

@@ -9,7 +9,7 @@
  * next engine starts with fresh maps. Addresses are 16 bytes in network byte order, IPv4 mapped (::ffff:a.b.c.d); ports are in
  * network byte order.
  */
-#define KEDGE_ABI 2
+#define KEDGE_ABI 3
 
 struct kedge_addr {
 	__u32 w[4];
@@ -69,6 +69,7 @@ struct kedge_range_key {		/* LPM: a range of ports is cut into aligned blocks, a
 enum kedge_publish_flags {
 	KEDGE_PUBLISH_GUARDED = 1,	/* through the host's own firewall to the engine's listener */
 	KEDGE_PUBLISH_AFFINITY = 2,	/* lb: a client stays with its backend */
+	KEDGE_PUBLISH_RANGE = 4,	/* one of many ports that no socket of their own keeps for us */
 };
 
 struct kedge_publish {
@@ -78,7 +79,8 @@ struct kedge_publish {
 	__u32 sources;			/* not 0: only clients in this list of source_lists */
 	__u16 first;			/* a packet to host port h goes to port + (h - first) */
 	__u16 port;
-	__u16 flags, pad;
+	__u16 flags;
+	__u16 listener;			/* RANGE: where in the table of listeners the proxy's socket for it is; 0 none */
 };
 _Static_assert(sizeof(struct kedge_publish) == 36, "shared");
 
@@ -209,6 +211,7 @@ struct kedge_control {
 
 enum {
 	KEDGE_CT_MAX = 65536, KEDGE_LOCAL_MAX = 8192, KEDGE_FRAG_MAX = 4096,
+	KEDGE_LISTENERS_MAX = 1024,
 	KEDGE_LB_SLOTS = 1021,		/* of a Maglev table; prime, a hundred times the backends of an edge host */
 };
 

@@ -15,7 +15,7 @@
 /* Our place among an interface's tc filters: early, others may come before. */
 enum { TC_HANDLE = 0x6b64, TC_PRIORITY = 20 };
 
-static struct kedge_addr to_addr(const struct in6_addr *a)
+struct kedge_addr to_addr(const struct in6_addr *a)
 {
 	struct kedge_addr out;
 
@@ -49,7 +49,7 @@ static bool is_named(struct datapath *d, const struct bpf_map *m, const void *ke
 	return map_get(d->seen, text) != NULL;
 }
 
-static int put(struct datapath *d, struct bpf_map *m, const void *key, const void *value, struct err *e)
+int table_put(struct datapath *d, struct bpf_map *m, const void *key, const void *value, struct err *e)
 {
 	int r = bpf_map_update_elem(bpf_map__fd(m), key, value, BPF_ANY);
 
@@ -59,7 +59,7 @@ static int put(struct datapath *d, struct bpf_map *m, const void *key, const voi
 	return 0;
 }
 
-static int del(struct datapath *d, struct bpf_map *m, const void *key)
+int table_del(struct datapath *d, struct bpf_map *m, const void *key)
 {
 	int r = bpf_map_delete_elem(bpf_map__fd(m), key);
 
@@ -97,6 +97,8 @@ static void ebpf_close(struct datapath *d)
 		return;
 	sweep_close(d);
 	local_bpf__destroy(d->local);
+	ports_bpf__destroy(d->ports);
+	free(d->listeners);
 	dp_bpf__destroy(d->dp);
 	while (d->addrs) {
 		struct host_addr *a = d->addrs;
@@ -145,7 +147,7 @@ static int ebpf_net_set(struct datapath *d, const struct dp_net *nw, struct err 
 		.flags = (nw->masquerade ? KEDGE_NET_MASQUERADE : 0u) | (nw->internal ? KEDGE_NET_INTERNAL : 0u) | (nw->icc ? 0u : KEDGE_NET_NO_ICC),
 	};
 
-	return put(d, d->dp->maps.nets, &k, &v, e);
+	return table_put(d, d->dp->maps.nets, &k, &v, e);
 }
 
 static int ebpf_net_del(struct datapath *d, uint32_t bridge_ifindex, struct err *e)
@@ -158,7 +160,7 @@ static int ebpf_net_del(struct datapath *d, uint32_t bridge_ifindex, struct err 
 	/* One entry a family. */
 	while (bpf_map_get_next_key(fd, at, &next) == 0) {
 		if (bpf_map_lookup_elem(fd, &next, &v) == 0 && v.bridge_ifindex == bridge_ifindex) {
-			(void)del(d, d->dp->maps.nets, &next);
+			(void)table_del(d, d->dp->maps.nets, &next);
 			at = NULL;	/* from the front: the trie has changed */
 			continue;
 		}
@@ -187,11 +189,11 @@ static void set_source(struct datapath *d, uint32_t ifindex, bool v6)
 
 	for (const struct host_addr *a = d->addrs; a; a = a->next) {
 		if (a->ifindex == ifindex && a->v6 == v6 && !a->loopback) {
-			(void)put(d, d->dp->maps.sources, &k, &a->addr, NULL);
+			(void)table_put(d, d->dp->maps.sources, &k, &a->addr, NULL);
 			return;
 		}
 	}
-	(void)del(d, d->dp->maps.sources, &k);
+	(void)table_del(d, d->dp->maps.sources, &k);
 }
 
 static int ebpf_addr_set(struct datapath *d, const struct in6_addr *addr, uint32_t ifindex, struct err *e)
@@ -212,7 +214,7 @@ static int ebpf_addr_set(struct datapath *d, const struct in6_addr *addr, uint32
 		(*at)->v6 = !IN6_IS_ADDR_V4MAPPED(addr);
 		(*at)->loopback = (*at)->v6 ? IN6_IS_ADDR_LOOPBACK(addr) : addr->s6_addr[12] == 127;
 	}
-	if (put(d, d->dp->maps.locals, &k, &ifindex, e) < 0)
+	if (table_put(d, d->dp->maps.locals, &k, &ifindex, e) < 0)
 		return -1;
 	set_source(d, ifindex, (*at)->v6);
 	return 0;
@@ -239,7 +241,7 @@ static int ebpf_addr_del(struct datapath *d, const struct in6_addr *addr, uint32
 		}
 	}
 	if (!elsewhere)
-		(void)del(d, d->dp->maps.locals, &k);
+		(void)table_del(d, d->dp->maps.locals, &k);
 	set_source(d, ifindex, !IN6_IS_ADDR_V4MAPPED(addr));
 	return 0;
 }
@@ -251,10 +253,10 @@ static int ebpf_endpoint_set(struct datapath *d, const struct dp_endpoint *ep, s
 
 	memcpy(v.mac, ep->mac, 6);
 	memcpy(v.gw_mac, ep->gw_mac, 6);
-	if (put(d, d->dp->maps.endpoints, &k, &v, e) < 0)
+	if (table_put(d, d->dp->maps.endpoints, &k, &v, e) < 0)
 		return -1;
 	if (attach(ep->host_ifindex, d->dp->progs.kedge_container, e) < 0) {
-		(void)del(d, d->dp->maps.endpoints, &k);
+		(void)table_del(d, d->dp->maps.endpoints, &k);
 		return -1;
 	}
 	return 0;
@@ -265,42 +267,7 @@ static int ebpf_endpoint_del(struct datapath *d, const struct dp_endpoint *ep)
 {
 	struct kedge_addr k = to_addr(&ep->addr);
 
-	return del(d, d->dp->maps.endpoints, &k);
-}
-
-static bool is_any(const struct in6_addr *a)
-{
-	static const struct in6_addr any4 = { .s6_addr = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff } };
-
-	return IN6_IS_ADDR_UNSPECIFIED(a) || IN6_ARE_ADDR_EQUAL(a, &any4);
-}
-
-/* False: the endpoint is of the other family, which the proxy bridges. */
-static bool publish_key(const struct dp_publish *p, struct kedge_publish_key *ret)
-{
-	bool v6 = !IN6_IS_ADDR_V4MAPPED(&p->addr);
-
-	*ret = (struct kedge_publish_key){ .addr = to_addr(&p->host_addr), .port = htons(p->host_port), .proto = p->proto };
-	if (is_any(&p->host_addr))
-		ret->addr.w[2] = v6 ? 0 : htonl(0xffff);
-	else if (IN6_IS_ADDR_V4MAPPED(&p->host_addr) == v6)
-		return false;
-	return true;
-}
-
-static int ebpf_publish_set(struct datapath *d, const struct dp_publish *p, struct err *e)
-{
-	struct kedge_publish v = { .addr = to_addr(&p->addr), .generation = p->generation, .first = htons(p->host_port), .port = htons(p->port) };
-	struct kedge_publish_key k;
-
-	return publish_key(p, &k) ? put(d, d->dp->maps.published, &k, &v, e) : 0;
-}
-
-static int ebpf_publish_del(struct datapath *d, const struct dp_publish *p)
-{
-	struct kedge_publish_key k;
-
-	return publish_key(p, &k) ? del(d, d->dp->maps.published, &k) : 0;
+	return table_del(d, d->dp->maps.endpoints, &k);
 }
 
 static void gc_map(struct datapath *d, struct bpf_map *m)
@@ -321,6 +288,8 @@ static void gc_map(struct datapath *d, struct bpf_map *m)
 static void ebpf_gc(struct datapath *d)
 {
 	gc_map(d, d->dp->maps.published);
+	gc_map(d, d->dp->maps.ranges);
+	publish_ranges_known(d);
 	gc_map(d, d->dp->maps.endpoints);
 	gc_map(d, d->dp->maps.nets);
 	gc_map(d, d->dp->maps.locals);
@@ -375,6 +344,7 @@ const struct datapath_ops dp_ebpf = {
 	.addr_del = ebpf_addr_del,
 	.endpoint_set = ebpf_endpoint_set,
 	.endpoint_del = ebpf_endpoint_del,
+	.holds_ranges = ebpf_holds_ranges,
 	.publish_set = ebpf_publish_set,
 	.publish_del = ebpf_publish_del,
 	.gc = ebpf_gc,

@@ -8,6 +8,7 @@
 #include "base/map.h"
 #include "bpf/dp.skel.h"
 #include "bpf/local.skel.h"
+#include "bpf/ports.skel.h"
 #include "kedge/bpf/abi.h"
 #include "net/datapath.h"
 
@@ -18,11 +19,20 @@ struct host_addr {
 	struct host_addr *next;
 };
 
+struct listener {
+	bool used;
+	uint8_t proto;
+	uint16_t port;
+	struct in6_addr addr;
+};
+
 struct datapath {
 	struct loop *l;
 	char *pin_dir;
 	struct dp_bpf *dp;
 	struct local_bpf *local;	/* NULL: no cgroup v2, the proxy serves the host's own clients */
+	struct ports_bpf *ports;	/* NULL: every published port needs a socket of its own */
+	struct listener *listeners;	/* KEDGE_LISTENERS_MAX of them, index 0 unused; NULL: none yet */
 	struct map *seen;		/* "<map>:<key in hex>" named in this run, for gc */
 	struct host_addr *addrs;	/* in order of arrival: the first of an interface is its source address */
 	/* sweep */
@@ -34,11 +44,23 @@ struct datapath {
 	uint64_t flows, counting;
 };
 
+/* ebpf.c: tables; keys put are remembered for the gc */
+struct kedge_addr to_addr(const struct in6_addr *a);
+int table_put(struct datapath *d, struct bpf_map *m, const void *key, const void *value, struct err *e);
+int table_del(struct datapath *d, struct bpf_map *m, const void *key);
+
+/* publish.c */
+int ebpf_publish_set(struct datapath *d, const struct dp_publish *p, struct err *e);
+int ebpf_publish_del(struct datapath *d, const struct dp_publish *p);
+bool ebpf_holds_ranges(const struct datapath *d);
+void publish_ranges_known(struct datapath *d);
+
 /* pin.c */
 int pins_prepare(const char *pin_dir, struct err *e);		/* the directory on a bpf file system */
 /* Opens and loads; maps that have pins of this ABI are taken over, ones that do not fit are replaced. */
 int pins_load_dp(struct datapath *d, struct err *e);
-int pins_load_local(struct datapath *d, struct err *e);		/* 0 too when there is no cgroup v2 */
+/* Those of local clients and of ranges of ports. 0 too when there is no cgroup v2. */
+int pins_load_local(struct datapath *d, struct err *e);
 
 /* sweep.c */
 void sweep_open(struct datapath *d);

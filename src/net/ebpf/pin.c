@@ -132,6 +132,7 @@ static bool cgroup2_root(char *out, size_t size)
 	return found;
 }
 
+/* To the cgroup, or to our network namespace where the program is of that kind. */
 static int attach_link(struct datapath *d, struct bpf_program *prog, int cgroup, struct err *e)
 {
 	char *path CLEANUP(mem_freep) = mem_printf("%s/link_%s", d->pin_dir, bpf_program__name(prog));
@@ -149,7 +150,13 @@ static int attach_link(struct datapath *d, struct bpf_program *prog, int cgroup,
 		bpf_link__destroy(link);
 		(void)unlink(path);
 	}
-	link = bpf_program__attach_cgroup(prog, cgroup);
+	if (bpf_program__type(prog) == BPF_PROG_TYPE_SK_LOOKUP) {
+		int ns CLEANUP(fd_closep) = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+
+		link = bpf_program__attach_netns(prog, ns);
+	} else {
+		link = bpf_program__attach_cgroup(prog, cgroup);
+	}
 	r = (int)libbpf_get_error(link);
 	if (r)
 		return err_errno(e, -r, "cannot attach %s", bpf_program__name(prog));
@@ -161,27 +168,55 @@ static int attach_link(struct datapath *d, struct bpf_program *prog, int cgroup,
 	return r < 0 ? -1 : 0;
 }
 
-static int load_local(struct datapath *d, int cgroup, uint64_t cookie, struct err *e)
+/* An object that shares the data path's tables. The rings are that one's alone. */
+static int share_tables(struct datapath *d, struct bpf_object *o, struct bpf_map *wakeups, struct bpf_map *events, struct err *e)
+{
+	(void)bpf_map__set_autocreate(wakeups, false);
+	(void)bpf_map__set_autocreate(events, false);
+	return set_pins(d, o, e);
+}
+
+static int attach_all(struct datapath *d, struct bpf_object *o, int cgroup, struct err *e)
 {
 	struct bpf_program *prog;
+
+	bpf_object__for_each_program(prog, o) {
+		if (attach_link(d, prog, cgroup, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int load_local(struct datapath *d, int cgroup, uint64_t cookie, struct err *e)
+{
 	int r;
 
 	d->local = local_bpf__open();
 	if (!d->local)
 		return err_errno(e, errno, "cannot open the BPF programs for local clients");
 	d->local->rodata->netns_cookie = cookie;
-	(void)bpf_map__set_autocreate(d->local->maps.wakeups, false);	/* of the other object's programs */
-	(void)bpf_map__set_autocreate(d->local->maps.events, false);
-	if (set_pins(d, d->local->obj, e) < 0)
+	if (share_tables(d, d->local->obj, d->local->maps.wakeups, d->local->maps.events, e) < 0)
 		return -1;
 	r = local_bpf__load(d->local);
 	if (r < 0)
 		return err_errno(e, -r, "the kernel does not take the BPF programs for local clients");
-	bpf_object__for_each_program(prog, d->local->obj) {
-		if (attach_link(d, prog, cgroup, e) < 0)
-			return -1;
-	}
-	return 0;
+	return attach_all(d, d->local->obj, cgroup, e);
+}
+
+static int load_ports(struct datapath *d, int cgroup, uint64_t cookie, struct err *e)
+{
+	int r;
+
+	d->ports = ports_bpf__open();
+	if (!d->ports)
+		return err_errno(e, errno, "cannot open the BPF programs for ranges of ports");
+	d->ports->rodata->netns_cookie = cookie;
+	if (share_tables(d, d->ports->obj, d->ports->maps.wakeups, d->ports->maps.events, e) < 0)
+		return -1;
+	r = ports_bpf__load(d->ports);
+	if (r < 0)
+		return err_errno(e, -r, "the kernel does not take the BPF programs for ranges of ports");	/* bpf_set_retval(): Linux 5.18 */
+	return attach_all(d, d->ports->obj, cgroup, e);
 }
 
 int pins_load_local(struct datapath *d, struct err *e)
@@ -199,6 +234,12 @@ int pins_load_local(struct datapath *d, struct err *e)
 	sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (cgroup < 0 || sock < 0 || getsockopt(sock, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len) < 0)	/* Linux 5.14 */
 		return err_errno(e, errno, "cannot serve local clients at %s", root);
+	if (load_ports(d, cgroup, cookie, e) < 0) {
+		log_info("ebpf", "%s: each port of a range gets a socket", e ? e->msg : "");
+		err_clear(e);
+		ports_bpf__destroy(d->ports);
+		d->ports = NULL;
+	}
 	if (load_local(d, cgroup, cookie, e) == 0)
 		return 0;
 	local_bpf__destroy(d->local);

@@ -23,6 +23,7 @@ struct proxy_target {
 	uint8_t proto;
 	struct in6_addr addr;		/* the container */
 	uint16_t port;
+	uint16_t first;			/* not 0 (TCP): connections come on many ports; one to port h goes to port + (h - first) */
 };
 /* fd is a listening TCP or a bound UDP socket, non-blocking; taken. The thread starts with the first port. */
 struct proxy_port *proxy_port_open_take(struct proxy *p, int fd, const struct proxy_target *to);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <config.h>
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -283,12 +284,24 @@ static void sock_setup(int fd)
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &idle, sizeof(idle));
 }
 
+static struct proxy_target target_of(const struct proxy_port *p, int client)
+{
+	struct proxy_target to = p->to;
+	union proxy_addr sa = { 0 };
+	socklen_t len = sizeof(sa);
+
+	if (to.first && getsockname(client, &sa.sa, &len) == 0)
+		to.port = (uint16_t)(to.port + ntohs(sa.sa.sa_family == AF_INET ? sa.v4.sin_port : sa.v6.sin6_port) - to.first);
+	return to;
+}
+
 /* Takes the accepted fd; false when there is no room for the connection. */
 static bool conn_new(struct proxy_port *p, int client)
 {
 	struct proxy_thread *t = p->t;
+	struct proxy_target target = target_of(p, client);
 	union proxy_addr sa;
-	socklen_t len = proxy_target_addr(&p->to, &sa);
+	socklen_t len = proxy_target_addr(&target, &sa);
 	int fd = socket(sa.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP), rc;
 	struct linger now = { .l_onoff = 1 };
 	struct tcp_conn *c;
