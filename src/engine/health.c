@@ -267,14 +267,12 @@ static void process_made(void *user, const char *text, const struct err *e)
 
 static json_t *probe_command(const struct container *c)
 {
-	json_t *test = json_arr(check_of(c), "Test"), *cmd = json_array(), *shell = json_arr(doc_config(c), "Shell");
+	json_t *test = json_arr(check_of(c), "Test"), *shell = json_arr(doc_config(c), "Shell"), *cmd;
 
-	if (str_eq(json_at(test, 0), "CMD-SHELL")) {
-		if (json_array_size(shell))
-			json_array_extend(cmd, shell);
-		else
-			json_array_extend(cmd, json_pack("[s, s]", "/bin/sh", "-c"));
-	}
+	if (!str_eq(json_at(test, 0), "CMD-SHELL"))
+		cmd = json_array();
+	else
+		cmd = json_array_size(shell) ? json_copy(shell) : json_pack("[s, s]", "/bin/sh", "-c");
 	for (size_t i = 1; i < json_array_size(test); i++)
 		json_array_append(cmd, json_array_get(test, i));
 	return cmd;

@@ -357,7 +357,10 @@ void container_adopt(struct container *c)
 			if (net_sandbox_adopt(c->en->net, c->id, c->net, &e) < 0)
 				log_error("engine", "container %.12s runs, but its network could not be taken over: %s", c->id, e.msg);
 		}
-		log_info("engine", "container %.12s (%s) goes on running, pid %d", c->id, container_name(c), (int)st.pid);
+		if (st.running)
+			log_info("engine", "container %.12s (%s) goes on running, pid %d", c->id, container_name(c), (int)st.pid);
+		else
+			log_info("engine", "container %.12s (%s) has ended without us", c->id, container_name(c));
 		return;
 	}
 	if (was_running || c->net) {

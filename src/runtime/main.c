@@ -502,6 +502,7 @@ int main(int argc, char **argv)
 	char **whole = argv;
 	int r;
 
+	reaper_keep_words(argc, argv);
 	if (global_options(argc, argv, &e) < 0)
 		return complain(&e);
 	argc -= optind;

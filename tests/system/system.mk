@@ -6,7 +6,9 @@ SYSTEM_TESTS = \
 	tests/system/isolation.sh \
 	tests/system/kill_points.sh \
 	tests/system/volumes.sh \
-	tests/system/exec.sh
+	tests/system/exec.sh \
+	tests/system/lifecycle.sh \
+	tests/system/health.sh
 TESTS += $(SYSTEM_TESTS)
 EXTRA_DIST += tests/system/lib.sh tests/system/api_shapes.py tests/system/pty_talk.py $(SYSTEM_TESTS)
 AM_TESTS_ENVIRONMENT = KEDGE_BUILD='$(abs_builddir)'; export KEDGE_BUILD;

@@ -205,6 +205,8 @@ void init_main(struct init_args *a)
 	(void)close(a->listener);
 	if (hooks_run(a->spec->hooks, "startContainer", a->state, &e) < 0 || seccomp_apply(a->filter, &e) < 0)
 		fail(conn, &e);
+	if (str_eq(json_str(json_obj(a->spec->doc, "annotations"), "kedge.init", ""), "true") && reaper_start(conn, a->spec->process.argv, &e) < 0)
+		fail(conn, &e);
 	(void)process_exec(&a->spec->process, path, &e);
 	fail(conn, &e);
 	__builtin_unreachable();

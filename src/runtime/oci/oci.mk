@@ -23,6 +23,7 @@ libruntime_oci_a_SOURCES = \
 	src/runtime/oci/hooks.c \
 	src/runtime/oci/become.c \
 	src/runtime/oci/init.c \
+	src/runtime/oci/reaper.c \
 	src/runtime/oci/create.c \
 	src/runtime/oci/exec.c \
 	src/runtime/oci/ops.c

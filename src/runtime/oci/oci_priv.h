@@ -268,6 +268,9 @@ int stdio_install(const int fds[3], bool terminal, int null, struct err *e);
 void stdio_own(uid_t uid);
 int apparmor(int proc, const char *profile, struct err *e);
 
+/* reaper.c: returns 0 in a child that is to become the program; the caller goes on as its init. -1 with e when there is no child. */
+int reaper_start(int conn, char *const *argv, struct err *e);
+
 /* create.c */
 static inline void fd_drop(int *fd)
 {
