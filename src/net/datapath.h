@@ -47,6 +47,20 @@ struct dp_publish {
 	int listener;			/* count > 1: the one socket (borrowed) that takes the connections to any of them which the data path leaves over, or -1 */
 };
 
+struct dp_lb {			/* an address and port with several backends */
+	uint8_t proto;
+	struct in6_addr addr;		/* :: or ::ffff:0.0.0.0: every address of the host of the family */
+	uint16_t port;
+	bool affinity;			/* by the client's address alone */
+};
+
+struct dp_backend {
+	struct in6_addr addr;		/* an endpoint of the same family */
+	uint16_t port;
+	uint32_t generation;		/* of the endpoint */
+	uint32_t weight;		/* 0: no new flows */
+};
+
 struct datapath;			/* the implementation's */
 
 struct datapath_ops {
@@ -72,6 +86,9 @@ struct datapath_ops {
 	int (*endpoint_del)(struct datapath *d, const struct dp_endpoint *ep);
 	int (*publish_set)(struct datapath *d, const struct dp_publish *p, struct err *e);
 	int (*publish_del)(struct datapath *d, const struct dp_publish *p);
+	/* Makes or replaces: packets meet the old set or the new one. */
+	int (*lb_set)(struct datapath *d, const struct dp_lb *lb, const struct dp_backend *b, size_t n, struct err *e);
+	int (*lb_del)(struct datapath *d, const struct dp_lb *lb);
 	/* After all adoption: drops entries no call of this run has named. */
 	void (*gc)(struct datapath *d);
 	/* True: a port published as part of a range (count > 1) is out of reach for other processes of the host without a socket of its own. */

@@ -105,6 +105,22 @@ static void none_gc(struct datapath *d)
 	(void)d;
 }
 
+static int none_lb_set(struct datapath *d, const struct dp_lb *lb, const struct dp_backend *b, size_t n, struct err *e)
+{
+	(void)d;
+	(void)lb;
+	(void)b;
+	(void)n;
+	return err_set(e, ERR_NOT_IMPLEMENTED, "several backends behind one port need the eBPF data path, which this host does not have");
+}
+
+static int none_lb_del(struct datapath *d, const struct dp_lb *lb)
+{
+	(void)d;
+	(void)lb;
+	return 0;
+}
+
 static bool none_holds_ranges(const struct datapath *d)
 {
 	(void)d;
@@ -125,5 +141,6 @@ const struct datapath_ops dp_none = {
 	.addr_set = none_addr_set, .addr_del = none_addr_del,
 	.endpoint_set = none_endpoint_set, .endpoint_del = none_endpoint_del,
 	.publish_set = none_publish_set, .publish_del = none_publish_del,
+	.lb_set = none_lb_set, .lb_del = none_lb_del,
 	.gc = none_gc, .holds_ranges = none_holds_ranges, .info = none_info,
 };

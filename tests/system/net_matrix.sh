@@ -65,6 +65,7 @@ matrix() {
 	fi
 
 	range_of_ports
+	balanced
 
 	local big=$tmp/big
 	head -c 20000000 /dev/urandom >"$big"
@@ -96,6 +97,32 @@ matrix() {
 	check "an orderly end" tool_stop
 	ip link del kedge0
 }
+# One port, two containers. Each answers with its own words.
+balanced() {
+	local got
+	if [ "$datapath" = proxy ]; then
+		say lb 192.0.2.1 9500 "$ip1" 83 1 || true
+		check "several backends need the data path" has "$reply" "need the eBPF data path"
+		return
+	fi
+	serve a1 TCP-LISTEN:83,fork,reuseaddr SYSTEM:"echo one"
+	serve a2 TCP-LISTEN:84,fork,reuseaddr SYSTEM:"echo two"
+	until_ok 10 listens a1 -t sport = :83
+	until_ok 10 listens a2 -t sport = :84
+	say lb 192.0.2.1 9500 10.9.9.9 83 1 || true
+	check "a backend that is no container" has "$reply" "10.9.9.9 is no container's address"
+	check "two backends" say lb 192.0.2.1 9500 "$ip1" 83 1 "$ip2" 84 1
+	got=$(for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do client_ask tcp 192.0.2.1 9500; done | sort -u | tr '\n' ' ')
+	check "both serve" equal "$got" "one two "
+	got=$(for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do ask tcp 192.0.2.1 9500; done | sort -u | tr '\n' ' ')
+	check "both serve the host" equal "$got" "one two "
+	check "one drains" say lb 192.0.2.1 9500 "$ip1" 83 0 "$ip2" 84 1
+	got=$(for _ in 1 2 3 4 5 6 7 8; do client_ask tcp 192.0.2.1 9500; done | sort -u | tr '\n' ' ')
+	check "the other serves" equal "$got" "two "
+	say lb 192.0.2.1 9500
+	check "and then nobody" not client_ask tcp 192.0.2.1 9500
+}
+
 # Five hundred ports: one socket where the data path keeps the others. The container has servers on some.
 range_of_ports() {
 	local fds seen=$seen bind="import socket, sys; s = socket.socket(); s.bind(('', int(sys.argv[1])))"

@@ -290,6 +290,7 @@ static void ebpf_gc(struct datapath *d)
 	gc_map(d, d->dp->maps.published);
 	gc_map(d, d->dp->maps.ranges);
 	publish_ranges_known(d);
+	gc_map(d, d->dp->maps.lb_slots);
 	gc_map(d, d->dp->maps.endpoints);
 	gc_map(d, d->dp->maps.nets);
 	gc_map(d, d->dp->maps.locals);
@@ -347,6 +348,8 @@ const struct datapath_ops dp_ebpf = {
 	.holds_ranges = ebpf_holds_ranges,
 	.publish_set = ebpf_publish_set,
 	.publish_del = ebpf_publish_del,
+	.lb_set = ebpf_lb_set,
+	.lb_del = ebpf_lb_del,
 	.gc = ebpf_gc,
 	.info = ebpf_info,
 };

@@ -33,6 +33,7 @@ struct datapath {
 	struct local_bpf *local;	/* NULL: no cgroup v2, the proxy serves the host's own clients */
 	struct ports_bpf *ports;	/* NULL: every published port needs a socket of its own */
 	struct listener *listeners;	/* KEDGE_LISTENERS_MAX of them, index 0 unused; NULL: none yet */
+	uint32_t lb_last;		/* number of a table of backends given last */
 	struct map *seen;		/* "<map>:<key in hex>" named in this run, for gc */
 	struct host_addr *addrs;	/* in order of arrival: the first of an interface is its source address */
 	/* sweep */
@@ -54,6 +55,10 @@ int ebpf_publish_set(struct datapath *d, const struct dp_publish *p, struct err 
 int ebpf_publish_del(struct datapath *d, const struct dp_publish *p);
 bool ebpf_holds_ranges(const struct datapath *d);
 void publish_ranges_known(struct datapath *d);
+
+/* lb.c */
+int ebpf_lb_set(struct datapath *d, const struct dp_lb *lb, const struct dp_backend *b, size_t n, struct err *e);
+int ebpf_lb_del(struct datapath *d, const struct dp_lb *lb);
 
 /* pin.c */
 int pins_prepare(const char *pin_dir, struct err *e);		/* the directory on a bpf file system */
