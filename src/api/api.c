@@ -20,6 +20,7 @@ static const struct api_route *const api_tables[] = {
 	api_routes_stats,
 	api_routes_volumes,
 	api_routes_archive,
+	api_routes_prune,
 };
 
 struct api *api_new(struct loop *l, struct engine *en, struct images *im, struct volumes *vs)

@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 
-static void api_list(struct api_call *c)
+static void api_list_now(struct api_call *c)
 {
 	json_t *filters = NULL, *list = NULL;
 	struct err e = { 0 };
@@ -23,7 +23,25 @@ static void api_list(struct api_call *c)
 		api_reply_err(c, &e);
 }
 
-static void api_inspect(struct api_call *c)
+static void api_list_measured(void *user, const struct err *e)
+{
+	struct api_call *c = user;
+
+	(void)e;
+	if (c->r)
+		api_list_now(c);
+	api_call_unref(c);
+}
+
+static void api_list(struct api_call *c)
+{
+	if (http_req_query_flag(c->r, "size", false))
+		engine_measure(c->api->engine, NULL, api_list_measured, api_call_ref(c));
+	else
+		api_list_now(c);
+}
+
+static void api_inspect_now(struct api_call *c)
 {
 	struct err e = { 0 };
 	json_t *doc = engine_inspect(c->api->engine, c->arg, http_req_query_flag(c->r, "size", false), &e);
@@ -32,6 +50,24 @@ static void api_inspect(struct api_call *c)
 		api_reply_json(c, 200, doc);
 	else
 		api_reply_err(c, &e);
+}
+
+static void api_inspect_measured(void *user, const struct err *e)
+{
+	struct api_call *c = user;
+
+	(void)e;
+	if (c->r)
+		api_inspect_now(c);
+	api_call_unref(c);
+}
+
+static void api_inspect(struct api_call *c)
+{
+	if (http_req_query_flag(c->r, "size", false))
+		engine_measure(c->api->engine, c->arg, api_inspect_measured, api_call_ref(c));
+	else
+		api_inspect_now(c);
 }
 
 static void api_top(struct api_call *c)

@@ -47,7 +47,8 @@ extern const struct command
 	commands_stream[],
 	commands_stats[],
 	commands_volume[],
-	commands_cp[];
+	commands_cp[],
+	commands_prune[];
 extern const struct flag_def flags_none[];
 
 enum { EXIT_ENGINE = 125 };

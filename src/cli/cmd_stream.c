@@ -396,7 +396,7 @@ static void event_message(struct lines *l, json_t *ev)
 {
 	struct buf b CLEANUP(buf_done) = BUF_INIT;
 	json_t *message CLEANUP(json_freep) = l->user ? event_in_order(ev) : NULL;
-	struct template_args a = { .dot = message };
+	struct template_args a = { .dot = message, .text_maps = true };
 
 	if (!l->user) {
 		event_line(&b, ev);

@@ -30,6 +30,7 @@ static const struct command *const tables[] = {
 	commands_volume,
 	commands_stats,
 	commands_cp,
+	commands_prune,
 };
 
 static const struct group {
@@ -45,7 +46,7 @@ static const struct group {
 /* Words of docker's that this engine has no part for: told as such, not as typing errors. */
 static const char *const absent[] = {
 	"build", "builder", "buildx", "compose", "config", "context", "login",
-	"logout", "manifest", "node", "plugin", "prune", "pull", "push", "save", "search", "secret", "service", "stack",
+	"logout", "manifest", "node", "plugin", "pull", "push", "save", "search", "secret", "service", "stack",
 	"swarm", "trust",
 };
 

@@ -28,6 +28,8 @@ struct template_args {
 	const struct template_nil *nils;
 	/* The functions that shape a value give it back as it is: how docker makes a table's header line. */
 	bool header;
+	/* Maps below the dot are of strings: a key that is not there reads as "". */
+	bool text_maps;
 	/* {{json .}} of the dot itself writes '<' as \u003c, as docker's rows do. */
 	bool html;
 	/* A method of the dot with arguments, e.g. {{.Label "a"}}. New reference, or NULL: there is none. May be NULL. */

@@ -125,6 +125,8 @@ static json_t *take_field(struct run *r, const struct operand *o, json_t *v, con
 		return fail(r, o, "can't evaluate field %.200s in type %s", name, r->a->type);
 	if (row && r->a->header)
 		return json_null();
+	if (!row && r->a->text_maps)
+		return json_string("");
 	return fail(r, o, "map has no entry for key \"%.200s\"", name);
 }
 

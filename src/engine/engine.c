@@ -191,7 +191,7 @@ struct engine *engine_new(struct loop *l, struct work_pool *p, struct store *st,
 	en->by_id = map_new();
 	en->by_name = map_new();
 	en->execs = map_new();
-	en->history = json_array();
+	en->history = event_log_new();
 	en->data_root = mem_strdup(cfg->data_root);
 	en->exec_root = mem_strdup(cfg->exec_root);
 	en->runtime_path = mem_strdup(cfg->runtime_path);
@@ -240,7 +240,7 @@ void engine_free(struct engine *en)
 	exec_done(en);
 	map_free(en->by_id);
 	map_free(en->by_name);
-	json_decref(en->history);
+	event_log_free(en->history);
 	free(en->data_root);
 	free(en->exec_root);
 	free(en->runtime_path);

@@ -56,6 +56,9 @@ struct engine_wait;
 struct engine_wait *engine_wait(struct engine *en, const char *ref, const char *condition, void (*done)(void *user, int status, const char *error), void *user, struct err *e);
 void engine_wait_cancel(struct engine_wait *w);
 
+/* Measures what a container (NULL: each) takes on disk. "size" in the documents below tells what was measured last. */
+void engine_measure(struct engine *en, const char *ref, engine_done *done, void *user);
+
 /* New references. */
 json_t *engine_list(struct engine *en, bool all, int limit, bool size, const json_t *filters, struct err *e);	/* ContainerSummary[] */
 json_t *engine_inspect(struct engine *en, const char *ref, bool size, struct err *e);
@@ -125,11 +128,16 @@ struct engine_attach *engine_exec_attach(struct engine *en, const char *id, cons
 json_t *engine_exec_inspect(struct engine *en, const char *id, struct err *e);
 int engine_exec_resize(struct engine *en, const char *id, unsigned rows, unsigned cols, struct err *e);
 
-/* Events: history first (since/until in ns, 0: none), then live ones until cancelled or until. ev is the API's EventMessage, borrowed. */
+/*
+ * Events: history first (since/until in ns, 0: none), then live ones until cancelled or until. ev is the API's EventMessage, text the same as
+ * JSON, written once for all who listen; both borrowed.
+ */
 struct engine_events;
 struct engine_events *engine_events(struct engine *en, int64_t since_ns, int64_t until_ns, const json_t *filters,
-				    void (*event)(void *user, const json_t *ev), void (*end)(void *user), void *user, struct err *e);
+				    void (*event)(void *user, const json_t *ev, const char *text, size_t n), void (*end)(void *user), void *user,
+				    struct err *e);
 void engine_events_cancel(struct engine_events *s);
+size_t engine_events_listeners(const struct engine *en);
 /* For news of other modules: type "image", "network", ... */
 void engine_event_post(struct engine *en, const char *type, const char *action, const char *id, json_t *attributes_take);
 

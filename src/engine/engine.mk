@@ -16,6 +16,7 @@ libengine_a_SOURCES = \
 	src/engine/exec.c \
 	src/engine/exec_process.c \
 	src/engine/health.c \
+	src/engine/filter.c src/engine/filter.h \
 	src/engine/info.c \
 	src/engine/inspect.c \
 	src/engine/list.c \
@@ -25,7 +26,10 @@ libengine_a_SOURCES = \
 	src/engine/prepare.c src/engine/prepare.h \
 	src/engine/provide.c \
 	src/engine/restart.c \
+	src/engine/prune.c src/engine/prune.h \
 	src/engine/rootview.c src/engine/rootview.h \
+	src/engine/select.c src/engine/select.h \
+	src/engine/size.c src/engine/size.h \
 	src/engine/spec.c \
 	src/engine/start.c \
 	src/engine/stats.c src/engine/stats.h \

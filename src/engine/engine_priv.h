@@ -57,6 +57,7 @@ struct container {
 	struct waiter *gone;		/* called when removed */
 	bool writer;			/* somebody writes into it at rest: it is not started meanwhile */
 	struct waiter *unwritten;	/* called when that is over */
+	int64_t size_rw;		/* bytes in upper, as last measured */
 	struct engine_attach *attaches;
 	struct exec *execs;		/* newest first, until they are forgotten */
 	struct health *health;		/* NULL: it has no check, or does not run */
@@ -86,8 +87,8 @@ struct engine {
 	struct engine_wait *waits;
 	struct engine_events *subs;
 	struct engine_logs *followers;
-	json_t *history;		/* array of EventMessage, oldest first */
-	bool closing;
+	struct event_log *history;
+	bool closing, pruning;
 	char kernel[80], os[120], machine[40];
 };
 
@@ -217,6 +218,8 @@ void attach_hold(struct engine_attach *a, struct engine_attach **owner, const ch
 void attach_release(struct engine_attach *a);
 void attach_say(struct engine_attach *a, const char *text);	/* to its stdout */
 void logs_notify(struct container *c);			/* at rest or gone: followers look once more and end */
+struct event_log *event_log_new(void);
+void event_log_free(struct event_log *log);
 void event_container(struct container *c, const char *action, json_t *extra_take);
 
 #endif

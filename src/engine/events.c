@@ -1,113 +1,138 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The event bus: the last events kept for since/until, live ones to whoever listens. */
+/*
+ * The event bus: the last events kept for since/until, live ones to whoever listens. An event is written as JSON once, however many
+ * listen, and only when the first of them wants it. Each subscriber sees events in the order they were posted: what comes before its first
+ * turn waits behind the history.
+ */
 #include "engine/engine_priv.h"
+#include "engine/filter.h"
 
+#include <stdio.h>
 #include <string.h>
 
-enum { HISTORY_MAX = 1024 };
+enum { HISTORY_MAX = 1024 };	/* docker keeps 256 */
+
+struct event {
+	unsigned refs;
+	json_t *doc;
+	char *text;		/* made at the first use */
+	size_t len;
+	int64_t at;
+};
 
 struct engine_events {
 	struct engine *en;
 	json_t *filters;
 	int64_t until_ns;
 	struct loop_timer *timer;
-	void (*event)(void *user, const json_t *ev);
+	void (*event)(void *user, const json_t *ev, const char *text, size_t n);
 	void (*end)(void *user);
 	void *user;
-	json_t *backlog;
+	struct event **backlog;
+	size_t n_backlog;
 	bool cancelled, ended, primed;
 	unsigned busy;
 	struct engine_events *next, **link;
 };
 
-/* filters: {"type": {"container": true}} or {"type": ["container"]}. */
-static bool listed(const json_t *want, const char *value)
+struct event_log {
+	struct event *ring[HISTORY_MAX];
+	size_t first, n;
+};
+
+static struct event *event_ref(struct event *ev)
 {
-	const char *key;
-	const json_t *v;
+	ev->refs++;
+	return ev;
+}
+
+static void event_unref(struct event *ev)
+{
+	if (--ev->refs)
+		return;
+	json_decref(ev->doc);
+	free(ev->text);
+	free(ev);
+}
+
+struct event_log *event_log_new(void)
+{
+	return mem_zalloc(sizeof(struct event_log));
+}
+
+void event_log_free(struct event_log *log)
+{
+	if (!log)
+		return;
+	while (log->n--)
+		event_unref(log->ring[(log->first + log->n) % HISTORY_MAX]);
+	free(log);
+}
+
+static void log_add(struct event_log *log, struct event *ev)
+{
+	if (log->n == HISTORY_MAX) {
+		event_unref(log->ring[log->first]);
+		log->first = (log->first + 1) % HISTORY_MAX;
+		log->n--;
+	}
+	log->ring[(log->first + log->n++) % HISTORY_MAX] = event_ref(ev);
+}
+
+/* Filters, as docker has them */
+
+/* An id or a name begins with one of the words. */
+static bool object_ok(const json_t *filters, const char *key, const char *id, const char *name)
+{
+	return !filter_count(filters, key) || (*id && filter_prefix(filters, key, id)) || (*name && filter_prefix(filters, key, name));
+}
+
+static bool image_ok(const json_t *filters, const char *type, const char *id, const json_t *attrs)
+{
+	const char *name = json_str(attrs, str_eq(type, "image") ? "name" : "image", ""), *slash, *colon;
+	char *bare CLEANUP(mem_freep) = NULL;
+
+	if (!filter_count(filters, "image") || filter_exact(filters, "image", id) || filter_exact(filters, "image", name))
+		return true;
+	slash = strrchr(name, '/');
+	colon = strrchr(slash ? slash : name, ':');
+	bare = colon ? mem_strndup(name, (size_t)(colon - name)) : NULL;
+	return bare && filter_exact(filters, "image", bare);
+}
+
+/* "exec_start: sh -c x" is found by its beginning, and "health_status" is. */
+static bool action_ok(const json_t *filters, const char *action)
+{
+	const char *w;
 	size_t i;
 
-	if (!want || !value)
-		return !want;
-	if (json_is_object(want))
-		return json_object_size(want) == 0 || json_object_get(want, value);
-	json_array_foreach(want, i, v) {
-		key = json_string_value(v);
-		if (key && !strcmp(key, value))
+	for (i = 0; (w = filter_value(filters, "event", i)); i++) {
+		if (str_eq(w, action) || (*w && str_starts(action, w) && action[strlen(w)] == ':'))
 			return true;
 	}
-	return json_array_size(want) == 0;
-}
-
-static bool label_is(const json_t *attrs, const char *want)
-{
-	const char *eq = strchr(want, '='), *have;
-	char *name CLEANUP(mem_freep) = eq ? mem_strndup(want, (size_t)(eq - want)) : mem_strdup(want);
-
-	have = json_str(attrs, name, NULL);
-	return have && (!eq || !strcmp(have, eq + 1));
-}
-
-/* Both forms of filters into an array of words; new reference. */
-static json_t *words_of(const json_t *want)
-{
-	json_t *list = json_array(), *v;
-	const char *key;
-	size_t i;
-
-	json_object_foreach((json_t *)want, key, v)
-		json_array_append_new(list, json_string(key));
-	json_array_foreach(want, i, v) {
-		if (json_is_string(v))
-			json_array_append(list, v);
-	}
-	return list;
-}
-
-static bool label_ok(const json_t *want, const json_t *attrs)
-{
-	json_t *list = words_of(want), *v;
-	bool ok = true;
-	size_t i;
-
-	json_array_foreach(list, i, v)
-		ok = ok && label_is(attrs, json_string_value(v));
-	json_decref(list);
-	return ok;
+	return i == 0;
 }
 
 static bool matches(const json_t *filters, const json_t *ev)
 {
+	static const char *const named[] = { "container", "network", "volume", "plugin", "daemon", "service", "node", "secret", "config" };
 	const json_t *actor = json_object_get(ev, "Actor"), *attrs = json_object_get(actor, "Attributes");
 	const char *type = json_str(ev, "Type", ""), *id = json_str(actor, "ID", ""), *name = json_str(attrs, "name", "");
-	const char *action = json_str(ev, "Action", "");
-	static const char *const kinds[] = { "container", "image", "network", "volume" };
-	char verb[64];
 
-	if (!filters)
+	if (!filters || !json_object_size(filters))
 		return true;
-	snprintf(verb, sizeof(verb), "%.*s", (int)strcspn(action, ":"), action);
-	if (!listed(json_object_get(filters, "type"), type) ||
-	    !(listed(json_object_get(filters, "event"), action) || listed(json_object_get(filters, "event"), verb)) ||
-	    !label_ok(json_object_get(filters, "label"), attrs))
+	if (!filter_exact(filters, "type", type) || !action_ok(filters, json_str(ev, "Action", "")) ||
+	    !filter_exact(filters, "scope", json_str(ev, "scope", "local")) || !filter_labels(filters, "label", attrs) ||
+	    !image_ok(filters, type, id, attrs))
 		return false;
-	for (size_t i = 0; i < N(kinds); i++) {
-		json_t *want = words_of(json_object_get(filters, kinds[i])), *v;
-		bool hit = json_array_size(want) == 0;
-		size_t k;
-
-		json_array_foreach(want, k, v) {
-			const char *key = json_string_value(v);
-
-			hit = hit || (!strcmp(type, kinds[i]) && (!strcmp(key, name) || (*key && !strncmp(key, id, strlen(key))) ||
-								  !strcmp(key, json_str(attrs, "image", ""))));
-		}
-		json_decref(want);
-		if (!hit)
+	for (size_t i = 0; i < N(named); i++) {
+		if (!object_ok(filters, named[i], id, name))
 			return false;
 	}
 	return true;
 }
+
+/* Subscribers */
 
 static void unlink_sub(struct engine_events *s)
 {
@@ -123,8 +148,27 @@ static void free_sub(struct engine_events *s)
 {
 	loop_timer_free(s->timer);
 	json_decref(s->filters);
-	json_decref(s->backlog);
+	for (size_t i = 0; i < s->n_backlog; i++)
+		event_unref(s->backlog[i]);
+	free(s->backlog);
 	free(s);
+}
+
+static void tell(struct engine_events *s, struct event *ev)
+{
+	if (s->cancelled || !matches(s->filters, ev->doc))
+		return;
+	if (!ev->text) {
+		ev->text = json_text(ev->doc);
+		ev->len = strlen(ev->text);
+	}
+	s->event(s->user, ev->doc, ev->text, ev->len);
+}
+
+static void backlog_add(struct engine_events *s, struct event *ev)
+{
+	s->backlog = mem_realloc(s->backlog, (s->n_backlog + 1) * sizeof(*s->backlog));
+	s->backlog[s->n_backlog++] = event_ref(ev);
 }
 
 static void end_sub(void *user)
@@ -140,21 +184,18 @@ static void end_sub(void *user)
 static void prime(void *user)
 {
 	struct engine_events *s = user;
-	json_t *ev;
-	size_t i;
 
 	s->primed = true;
 	s->busy++;
-	json_array_foreach(s->backlog, i, ev) {
-		if (!s->cancelled && matches(s->filters, ev))
-			s->event(s->user, ev);
-	}
+	for (size_t i = 0; i < s->n_backlog; i++)
+		tell(s, s->backlog[i]);
 	s->busy--;
 	if (s->cancelled) {
 		free_sub(s);
 		return;
 	}
-	json_array_clear(s->backlog);
+	while (s->n_backlog)
+		event_unref(s->backlog[--s->n_backlog]);
 	if (s->until_ns) {
 		int64_t left = s->until_ns - clock_wall();
 
@@ -168,22 +209,20 @@ static void prime(void *user)
 }
 
 struct engine_events *engine_events(struct engine *en, int64_t since_ns, int64_t until_ns, const json_t *filters,
-				    void (*event)(void *user, const json_t *ev), void (*end)(void *user), void *user, struct err *e)
+				    void (*event)(void *user, const json_t *ev, const char *text, size_t n), void (*end)(void *user), void *user,
+				    struct err *e)
 {
 	static const char *const known[] = { "container", "daemon", "event", "image", "label", "network", "plugin", "scope", "type",
-					     "volume", "service", "node", "secret", "config" };
+					     "volume", "service", "node", "secret", "config", NULL };
+	struct event_log *log = en->history;
 	struct engine_events *s;
-	const char *key;
-	json_t *v;
-	size_t i;
 
-	json_object_foreach((json_t *)filters, key, v) {
-		for (i = 0; i < N(known) && strcmp(known[i], key); i++)
-			;
-		if (i == N(known)) {
-			err_set(e, ERR_INVALID, "invalid filter '%s'", key);
-			return NULL;
-		}
+	if (filter_check(filters, known, e) < 0)
+		return NULL;
+	if (since_ns && until_ns && until_ns < since_ns) {
+		err_set(e, ERR_INVALID, "`since` time (%lld) cannot be after `until` time (%lld)", (long long)(since_ns / 1000000000),
+			(long long)(until_ns / 1000000000));
+		return NULL;
 	}
 	s = mem_zalloc(sizeof(*s));
 	s->en = en;
@@ -192,18 +231,17 @@ struct engine_events *engine_events(struct engine *en, int64_t since_ns, int64_t
 	s->event = event;
 	s->end = end;
 	s->user = user;
-	s->backlog = json_array();
-	json_array_foreach(en->history, i, v) {
-		int64_t at = json_i64(v, "timeNano", 0);
+	for (size_t i = 0; (since_ns || until_ns) && i < log->n; i++) {
+		struct event *ev = log->ring[(log->first + i) % HISTORY_MAX];
 
-		if (since_ns && at >= since_ns && (!until_ns || at <= until_ns))
-			json_array_append(s->backlog, v);
+		if (ev->at >= since_ns && (!until_ns || ev->at <= until_ns))
+			backlog_add(s, ev);
 	}
-	s->next = en->subs;
+	/* At the end: who came first hears first. */
 	s->link = &en->subs;
-	if (s->next)
-		s->next->link = &s->next;
-	en->subs = s;
+	while (*s->link)
+		s->link = &(*s->link)->next;
+	*s->link = s;
 	loop_defer(en->l, prime, s);
 	return s;
 }
@@ -216,40 +254,49 @@ void engine_events_cancel(struct engine_events *s)
 		free_sub(s);	/* else prime() or the round of post() does */
 }
 
+size_t engine_events_listeners(const struct engine *en)
+{
+	size_t n = 0;
+
+	for (const struct engine_events *s = en->subs; s; s = s->next)
+		n++;
+	return n;
+}
+
 void engine_event_post(struct engine *en, const char *type, const char *action, const char *id, json_t *attributes)
 {
-	int64_t now = clock_wall();
 	struct engine_events *s, *next;
-	json_t *ev;
+	struct event *ev;
+	json_t *doc;
+	int64_t now = clock_wall();
 
-	ev = json_pack("{s:s, s:s, s:{s:s, s:o}, s:s, s:I, s:I}", "Type", type, "Action", action,
-		       "Actor", "ID", id, "Attributes", attributes ? attributes : json_object(),
-		       "scope", "local", "time", (json_int_t)(now / 1000000000), "timeNano", (json_int_t)now);
-	if (!ev)
+	doc = json_pack("{s:s, s:s, s:{s:s, s:o}, s:s, s:I, s:I}", "Type", type, "Action", action,
+			"Actor", "ID", id, "Attributes", attributes ? attributes : json_object(),
+			"scope", "local", "time", (json_int_t)(now / 1000000000), "timeNano", (json_int_t)now);
+	if (!doc)
 		return;
 	if (str_eq(type, "container")) {	/* the old names, which API clients below 1.22 and some tools still read */
-		doc_set(ev, "status", json_string(action));
-		doc_set(ev, "id", json_string(id));
-		doc_set(ev, "from", json_string(json_str(json_obj(json_obj(ev, "Actor"), "Attributes"), "image", "")));
+		doc_set(doc, "status", json_string(action));
+		doc_set(doc, "id", json_string(id));
+		doc_set(doc, "from", json_string(json_str(json_obj(json_obj(doc, "Actor"), "Attributes"), "image", "")));
 	}
-	json_array_append(en->history, ev);
-	if (json_array_size(en->history) > HISTORY_MAX)
-		json_array_remove(en->history, 0);
+	ev = mem_zalloc(sizeof(*ev));
+	*ev = (struct event){ .refs = 1, .doc = doc, .at = now };
+	log_add(en->history, ev);
 	for (s = en->subs; s; s = next) {
 		if (!s->primed) {	/* keeps its order behind the backlog */
-			json_array_append(s->backlog, ev);
+			backlog_add(s, ev);
 			next = s->next;
 			continue;
 		}
 		s->busy++;
-		if (matches(s->filters, ev))
-			s->event(s->user, ev);
+		tell(s, ev);
 		s->busy--;
 		next = s->next;
 		if (s->cancelled)
 			free_sub(s);
 	}
-	json_decref(ev);
+	event_unref(ev);
 }
 
 void event_container(struct container *c, const char *action, json_t *extra)

@@ -62,7 +62,7 @@ json_t *engine_info(struct engine *en)
 	doc_set(info, "LoggingDriver", json_string("json-file"));
 	doc_set(info, "CgroupDriver", json_string("cgroupfs"));
 	doc_set(info, "CgroupVersion", json_string(v2 ? "2" : "1"));
-	doc_set(info, "NEventsListener", json_integer(0));
+	doc_set(info, "NEventsListener", json_integer((json_int_t)engine_events_listeners(en)));
 	doc_set(info, "KernelVersion", json_string(en->kernel));
 	doc_set(info, "OperatingSystem", json_string(en->os));
 	doc_set(info, "OSVersion", json_string(""));

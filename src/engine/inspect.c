@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "engine/mounts.h"
+#include "engine/size.h"
 
 static json_t *endpoint(const struct container *c)
 {
@@ -75,10 +76,8 @@ json_t *engine_inspect(struct engine *en, const char *ref, bool size, struct err
 	json_object_set_new(out, "Mounts", mounts_shape(doc_mounts(c)));
 	json_object_set_new(out, "Config", config);
 	json_object_set_new(out, "NetworkSettings", network_settings(c));
-	if (size) {
-		json_object_set_new(out, "SizeRw", json_integer(0));
-		json_object_set_new(out, "SizeRootFs", json_integer(0));
-	}
+	if (size)
+		size_put(c, out);
 	return out;
 }
 

@@ -35,6 +35,9 @@ const char *image_parent(const struct image *i);	/* id of the image it was built
 json_t *image_inspect(struct images *im, const struct image *i);
 json_t *image_history(struct images *im, const struct image *i);
 json_t *image_list(struct images *im, bool all, const json_t *filters, struct err *e);
+/* usage.c: bytes of all layers; of an image's layers that other images have too. */
+uint64_t images_layers_bytes(struct images *im);
+uint64_t image_shared_bytes(struct images *im, const char *id);
 size_t images_count(const struct images *im);
 
 /* Layer directories for overlay, bottom first, NULL-terminated, as absolute short paths; the caller frees with strv_free. Pins are the

@@ -5,6 +5,7 @@ libimage_a_SOURCES = \
 	src/image/adding.c src/image/adding.h \
 	src/image/bundle.c src/image/bundle.h \
 	src/image/changes.c \
+	src/image/usage.c \
 	src/image/create.c \
 	src/image/digest.c src/image/digest.h \
 	src/image/image.c src/image/image.h src/image/image_priv.h \

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef KEDGE_ENGINE_SIZE_H
+#define KEDGE_ENGINE_SIZE_H
+
+#include "engine/engine_priv.h"
+
+/* "SizeRw" and "SizeRootFs" of the last engine_measure() into the API's document; a container that was never measured has 0. */
+void size_put(const struct container *c, json_t *doc);
+
+#endif
