@@ -82,7 +82,7 @@ check "prune: who runs stays" equal "$(ls_)" "one two "
 until_=$(date +%s.%N)
 ev() { kedge events --since "$began" --until "$until_" --format '{{.Type}} {{.Action}} {{.Actor.Attributes.name}}' "$@"; }
 check "events: a container's life in order" equal "$(ev -f container=done3 -f type=container | tr '\n' '|')" \
-	"container create done3|container start done3|container die done3|container commit done3|container destroy done3|"
+	"container create done3|container attach done3|container start done3|container die done3|container commit done3|container destroy done3|"
 check "events: by action" equal "$(ev -f event=die | tr '\n' '|')" "container die done3|"
 check "events: by label" equal "$(ev -f label=tier=db -f event=start)" "container start two"
 check "events: by image" equal "$(ev -f image=derived:1 -f type=container -f event=create)" "container create child"
