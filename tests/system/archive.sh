@@ -218,12 +218,16 @@ check "commit: no such container" has "$(kedge commit nope 2>&1)" "No such conta
 kedge create --name both busybox cat /big >/dev/null
 head -c 30M /dev/zero | tr '\0' x >big
 mkfifo slow
-{ tar cf - big | head -c 10M || true; read -r -t 1 _ <> <(:) || true; tar cf - big | tail -c +10485761; } >slow &
+{ tar cf - big | head -c 10M || true; until [ -e go ]; do read -r -t 0.1 _ <> <(:) || true; done; tar cf - big | tail -c +10485761; } >slow &
 kedge cp - both:/ <slow &
 cp_pid=$!
+until_ok 20 test -e "$data/containers/$(kedge inspect -f '{{.Id}}' both)/upper/big"
 kedge start -a both >got &
 start_pid=$!
+check "a start waits for an upload" equal "$(read -r -t 1 _ <> <(:) || true; kedge inspect -f '{{.State.Status}}' both)" "created"
+touch go
 wait $cp_pid
-check "a start during an upload works" wait $start_pid
+check "... and works then" wait $start_pid
+check "... with what came" equal "$(wc -c <got)" "31457280"
 check "no descriptor is left behind" until_ok 5 sh -c "[ \$(ls -l /proc/$engine_pid/fd | grep -c overlay) = 0 ]"
 cd /
