@@ -4,7 +4,7 @@
  *
  * A flight is one question to one set of servers. Who asks the same while it is under way joins it. It sends attempts:
  *
- *   0 ms     the first server that is not down; a down one whose time has come is looked at in the same moment
+ *   0 ms     the first server that is not down; a down one whose time has come gets the same question as a flight of its own, which nobody waits for
  *   300 ms   the next server as well, then the one after it ... (DNS_RACE: below it two healthy servers would both be asked all the time,
  *            above it the first server's death would be felt: 300 ms + an answer stays below 600)
  *   1.2 s    after the last of a pass, all over again: datagrams are lost (DNS_PASS)
@@ -65,6 +65,7 @@ struct dns_flight {
 	const char *failure_from;
 	unsigned n_attempts;
 	uint8_t asked;				/* servers asked in this pass, a bit each */
+	bool probe;				/* to see whether a server is back: asks that one only, and is not kept */
 	struct dns_key key;			/* last: the name's tail is not allocated */
 };
 
@@ -266,13 +267,14 @@ static void flight_finish(struct dns_flight *fl, const struct dns_result *r)
 	struct dns_ask *a;
 
 	flight_out(fl);
-	if (r->msg) {
+	if (r->msg)
 		f->stats.answered++;
-		dns_cache_put(f->cache, &fl->key, r->msg, r->answer, clock_now());
-	} else {
+	else
 		f->stats.failed++;
+	if (r->msg && !fl->probe)
+		dns_cache_put(f->cache, &fl->key, r->msg, r->answer, clock_now());
+	else if (!fl->probe)
 		dns_cache_put_failure(f->cache, &fl->key, clock_now());
-	}
 	while ((a = fl->asks)) {
 		dns_forward_cancel(a);
 		a->done(a, r);
@@ -382,16 +384,39 @@ static bool next_server(struct dns_flight *fl)
 	return false;
 }
 
-/* Servers that are down get one question now and then, beside the one that is meant to be answered. */
-static void probe(struct dns_flight *fl, int64_t now)
+static struct dns_flight *flight_new(struct dns_forward *f, struct dns_upstreams *s, const struct dns_key *k)
 {
-	for (unsigned i = 0; i < fl->set->n; i++) {
-		struct dns_upstream *u = &fl->set->servers[i];
+	struct dns_flight *fl = mem_zalloc(offsetof(struct dns_flight, key.name.w) + k->name.len), **at;
 
-		if (!u->down || now < u->probe_at || fl->asked & 1u << i)
+	fl->f = f;
+	fl->set = dns_upstreams_ref(s);
+	fl->hash = dns_key_hash(k);
+	memcpy(&fl->key, k, offsetof(struct dns_key, name.w) + k->name.len);
+	if (++f->n_flights > f->n_buckets)
+		flights_grow(f);
+	at = &f->flights[fl->hash & (f->n_buckets - 1)];
+	fl->next = *at;
+	*at = fl;
+	f->stats.flights++;
+	link_add(f, QUEUE_END, &fl->end, clock_now() + DNS_END);
+	return fl;
+}
+
+/* A server that is down gets one question now and then. */
+static void probe(struct dns_forward *f, struct dns_upstreams *s, const struct dns_key *k, int64_t now)
+{
+	for (unsigned i = 0; i < s->n; i++) {
+		struct dns_upstream *u = &s->servers[i];
+		struct dns_key other = { .scope = k->scope ^ 0x80000000u, .type = k->type, .cls = k->cls, .flags = k->flags, .dnssec_ok = k->dnssec_ok };
+		struct dns_flight *fl;
+
+		if (!u->down || now < u->probe_at)
 			continue;
 		u->probe_at = now + DNS_PROBE;
-		fl->asked |= (uint8_t)(1u << i);
+		other.name.len = k->name.len;
+		memcpy(other.name.w, k->name.w, k->name.len);
+		fl = flight_new(f, s, &other);
+		fl->probe = true;
 		(void)send_to(fl, i);
 		return;
 	}
@@ -409,8 +434,7 @@ static void missed(struct dns_upstream *u)
 int dns_forward_ask(struct dns_forward *f, struct dns_upstreams *s, const struct dns_key *k, struct dns_ask *a)
 {
 	uint64_t hash = dns_key_hash(k);
-	struct dns_flight **at = flight_slot(f, hash, k), *fl = *at;
-	int64_t now;
+	struct dns_flight *fl = *flight_slot(f, hash, k);
 
 	if (!fl) {
 		if (!s->n)
@@ -419,21 +443,11 @@ int dns_forward_ask(struct dns_forward *f, struct dns_upstreams *s, const struct
 			f->stats.full++;
 			return -EAGAIN;
 		}
-		fl = mem_zalloc(offsetof(struct dns_flight, key.name.w) + k->name.len);
-		fl->f = f;
-		fl->set = dns_upstreams_ref(s);
-		fl->hash = hash;
-		memcpy(&fl->key, k, offsetof(struct dns_key, name.w) + k->name.len);
-		*at = fl;
-		if (++f->n_flights > f->n_buckets)
-			flights_grow(f);
-		f->stats.flights++;
-		now = clock_now();
-		link_add(f, QUEUE_END, &fl->end, now + DNS_END);
+		fl = flight_new(f, s, k);
 		if (a->late)
-			link_add(f, QUEUE_LATE, &fl->late, now + DNS_LATE);
+			link_add(f, QUEUE_LATE, &fl->late, clock_now() + DNS_LATE);
 		(void)next_server(fl);
-		probe(fl, now);
+		probe(f, s, k, clock_now());
 	} else {
 		f->stats.joined++;
 	}
@@ -454,6 +468,10 @@ static void attempt_failed(struct dns_attempt *a)
 
 	attempt_out(fl->f, a);
 	a->failed = true;
+	if (fl->probe) {
+		flight_fail(fl);
+		return;
+	}
 	if (next_server(fl) || waits(fl))
 		return;
 	/* All have said no. Without a word from anybody there is another pass, while datagrams are left. */
@@ -527,7 +545,7 @@ static void take(struct dns_attempt *a, const uint8_t *msg, size_t n, const stru
 	} else if (refuses(ans)) {
 		keep_failure(fl, msg, n, u);
 		attempt_failed(a);
-	} else if (ans->flags & DNS_TC && !tcp) {
+	} else if (ans->flags & DNS_TC && !tcp && !fl->probe) {
 		by_tcp(a, msg, n);
 	} else {
 		if (a != fl->attempts || a->next_mine)

@@ -3,3 +3,4 @@ include tests/fuzz/http.mk
 include tests/fuzz/json.mk
 include tests/fuzz/image.mk
 include tests/fuzz/build.mk
+include tests/fuzz/dns.mk

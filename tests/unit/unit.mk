@@ -6,6 +6,7 @@ include tests/unit/http.mk
 include tests/unit/image.mk
 include tests/unit/runtime.mk
 include tests/unit/monitor.mk
+include tests/unit/dns.mk
 include tests/unit/net.mk
 include tests/unit/engine.mk
 include tests/unit/build.mk
