@@ -192,6 +192,11 @@ static void security(struct body *b)
 		json_t *doc CLEANUP(json_freep) = NULL;
 		int r;
 
+		if (str_eq(*w, "systempaths=unconfined") || str_eq(*w, "systempaths:unconfined")) {
+			set(b, b->host, "MaskedPaths", json_array());
+			set(b, b->host, "ReadonlyPaths", json_array());
+			continue;
+		}
 		if (head == 7 && !memcmp(*w, "seccomp", 7) && !str_eq(value, "unconfined") && !str_eq(value, "builtin")) {
 			r = file_read_at(AT_FDCWD, value, PROFILE_MAX, &file);
 			if (r < 0) {

@@ -5,6 +5,7 @@
 #include <linux/capability.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/prctl.h>
 
 /* By number (linux/capability.h). */
 static const char *const names[] = {
@@ -32,6 +33,19 @@ static int find_cap(const char *word)
 	return -1;
 }
 
+/* What there is to give: what this kernel knows and the engine has not been denied. */
+static uint64_t available(void)
+{
+	static uint64_t known;
+	uint64_t set = 0;
+
+	for (int i = 0; !known && i < (int)N(names); i++)
+		set |= prctl(PR_CAPBSET_READ, i) == 1 ? 1ull << i : 0;
+	if (!known)
+		known = set;
+	return known;
+}
+
 static int apply(const json_t *list, uint64_t *set, bool add, struct err *e)
 {
 	const json_t *v;
@@ -40,7 +54,7 @@ static int apply(const json_t *list, uint64_t *set, bool add, struct err *e)
 	/* ALL first: "--cap-drop ALL --cap-add X" means the same in any order. */
 	json_array_foreach(list, i, v) {
 		if (!strcasecmp(json_string_value(v), "ALL"))
-			*set = add ? (1ull << N(names)) - 1 : 0;
+			*set = add ? available() : 0;
 	}
 	json_array_foreach(list, i, v) {
 		const char *word = json_string_value(v);
@@ -50,6 +64,8 @@ static int apply(const json_t *list, uint64_t *set, bool add, struct err *e)
 			continue;
 		if (cap < 0)
 			return err_set(e, ERR_INVALID, "invalid capability: \"%s\"", word);
+		if (add && !(available() >> cap & 1))
+			return err_set(e, ERR_INVALID, "capability %s cannot be given: the engine itself has been denied it", names[cap]);
 		*set = add ? *set | 1ull << cap : *set & ~(1ull << cap);
 	}
 	return 0;
@@ -63,10 +79,10 @@ json_t *spec_caps(const json_t *host, struct err *e)
 	size_t i;
 
 	if (json_flag(host, "Privileged", false)) {
-		set = (1ull << N(names)) - 1;
+		set = available();
 	} else {
 		for (i = 0; i < N(defaults); i++)
-			set |= 1ull << defaults[i];
+			set |= (1ull << defaults[i]) & available();
 		json_array_foreach(drop, i, v)
 			drop_all = drop_all || !strcasecmp(json_string_value(v), "ALL");
 		if (drop_all)

@@ -14,6 +14,7 @@ enum rule { TEXT, FLAG, NUMBER, LIST, OBJECT, ANY, REFUSE };
 struct key {
 	const char *name;
 	enum rule rule;
+	const char *why;	/* REFUSE: the reason, when it is not just that nobody has built it */
 };
 
 static const struct key config_keys[] = {
@@ -28,19 +29,19 @@ static const struct key host_keys[] = {
 	{ "Binds", LIST }, { "ContainerIDFile", TEXT }, { "LogConfig", OBJECT }, { "NetworkMode", TEXT }, { "PortBindings", OBJECT },
 	{ "RestartPolicy", OBJECT }, { "AutoRemove", FLAG }, { "VolumeDriver", TEXT }, { "VolumesFrom", LIST }, { "CapAdd", LIST },
 	{ "CapDrop", LIST }, { "CgroupnsMode", TEXT }, { "Dns", LIST }, { "DnsOptions", LIST }, { "DnsSearch", LIST },
-	{ "ExtraHosts", LIST }, { "GroupAdd", LIST }, { "IpcMode", TEXT }, { "Cgroup", REFUSE }, { "Links", REFUSE },
+	{ "ExtraHosts", LIST }, { "GroupAdd", LIST }, { "IpcMode", TEXT }, { "Cgroup", REFUSE, "cgroups of other containers are not joined" }, { "Links", REFUSE },
 	{ "OomScoreAdj", NUMBER }, { "PidMode", TEXT }, { "Privileged", FLAG }, { "PublishAllPorts", FLAG }, { "ReadonlyRootfs", FLAG },
 	{ "SecurityOpt", LIST }, { "UTSMode", TEXT }, { "UsernsMode", TEXT }, { "ShmSize", NUMBER }, { "Isolation", TEXT },
 	{ "CpuShares", NUMBER }, { "Memory", NUMBER }, { "NanoCpus", NUMBER }, { "CgroupParent", TEXT }, { "BlkioWeight", NUMBER },
 	{ "BlkioWeightDevice", LIST }, { "BlkioDeviceReadBps", LIST }, { "BlkioDeviceWriteBps", LIST },
 	{ "BlkioDeviceReadIOps", LIST }, { "BlkioDeviceWriteIOps", LIST }, { "CpuPeriod", NUMBER }, { "CpuQuota", NUMBER },
-	{ "CpuRealtimePeriod", REFUSE }, { "CpuRealtimeRuntime", REFUSE }, { "CpusetCpus", TEXT }, { "CpusetMems", TEXT },
-	{ "Devices", LIST }, { "DeviceCgroupRules", REFUSE }, { "DeviceRequests", REFUSE }, { "MemoryReservation", NUMBER },
-	{ "MemorySwap", NUMBER }, { "MemorySwappiness", REFUSE }, { "OomKillDisable", REFUSE }, { "PidsLimit", NUMBER },
-	{ "Ulimits", LIST }, { "CpuCount", REFUSE }, { "CpuPercent", REFUSE }, { "IOMaximumIOps", REFUSE },
-	{ "IOMaximumBandwidth", REFUSE }, { "Mounts", LIST }, { "Tmpfs", OBJECT }, { "Sysctls", OBJECT }, { "Init", FLAG },
-	{ "StorageOpt", REFUSE }, { "MaskedPaths", LIST }, { "ReadonlyPaths", LIST }, { "Runtime", TEXT }, { "Annotations", REFUSE },
-	{ "KernelMemoryTCP", REFUSE },
+	{ "CpuRealtimePeriod", NUMBER }, { "CpuRealtimeRuntime", NUMBER }, { "CpusetCpus", TEXT }, { "CpusetMems", TEXT },
+	{ "Devices", LIST }, { "DeviceCgroupRules", LIST }, { "DeviceRequests", REFUSE, "no device driver can be selected, name the nodes with Devices" }, { "MemoryReservation", NUMBER },
+	{ "MemorySwap", NUMBER }, { "MemorySwappiness", NUMBER }, { "OomKillDisable", FLAG }, { "PidsLimit", NUMBER },
+	{ "Ulimits", LIST }, { "CpuCount", REFUSE, "Windows only" }, { "CpuPercent", REFUSE, "Windows only" }, { "IOMaximumIOps", REFUSE, "Windows only" },
+	{ "IOMaximumBandwidth", REFUSE, "Windows only" }, { "Mounts", LIST }, { "Tmpfs", OBJECT }, { "Sysctls", OBJECT }, { "Init", FLAG },
+	{ "StorageOpt", REFUSE, "the file system of containers has no quotas" }, { "MaskedPaths", LIST }, { "ReadonlyPaths", LIST }, { "Runtime", TEXT }, { "Annotations", OBJECT },
+	{ "KernelMemoryTCP", NUMBER },
 };
 
 /* null, false, 0, "", [] and {} are what clients send for "not given"; -1 is docker's "default" for the swappiness. */
@@ -82,7 +83,7 @@ static int check_keys(const json_t *o, const char *where, const struct key *keys
 		case ANY: break;
 		case REFUSE:
 			if (!is_default(v))
-				return err_set(e, ERR_INVALID, "%s%s is not supported", where, keys[i].name);
+				return err_set(e, ERR_INVALID, "%s%s is not supported%s%s", where, keys[i].name, keys[i].why ? ": " : "", keys[i].why ? keys[i].why : "");
 		}
 		if (!ok)
 			return err_set(e, ERR_INVALID, "%s%s: wrong type", where, keys[i].name);
@@ -103,15 +104,32 @@ static int check_strings(const json_t *o, const char *key, const char *where, st
 	return 0;
 }
 
-static int check_word(const json_t *host, const char *key, const char *const *words, struct err *e)
+/* A word of a list; "container:..." where other is true. */
+static int check_word(const json_t *host, const char *key, const char *what, const char *const *words, bool other, struct err *e)
 {
 	const char *v = json_str(host, key, "");
 
+	if (other && str_starts(v, "container:") && v[10])
+		return 0;
 	for (; *words; words++) {
 		if (!strcmp(v, *words))
 			return 0;
 	}
-	return err_set(e, ERR_INVALID, "HostConfig.%s: \"%s\" is not supported", key, v);
+	return err_set(e, ERR_INVALID, "invalid %s mode: %s", what, v);
+}
+
+static int check_annotations(const json_t *host, struct err *e)
+{
+	const char *key;
+	json_t *v;
+
+	json_object_foreach(json_obj(host, "Annotations"), key, v) {
+		if (!json_is_string(v))
+			return err_set(e, ERR_INVALID, "HostConfig.Annotations: the value of \"%s\" is not a string", key);
+		if (!*key || str_starts(key, "kedge."))
+			return err_set(e, ERR_INVALID, "HostConfig.Annotations: \"%s\": names that begin with \"kedge.\" are the engine's own", key);
+	}
+	return 0;
 }
 
 /* "Cmd": "sh -c x" is what old clients send for a list of one. */
@@ -204,31 +222,6 @@ static int merge_command(json_t *config, const json_t *image, struct err *e)
 	return 0;
 }
 
-static int check_limits(const json_t *h, struct err *e)
-{
-	int64_t mem = json_i64(h, "Memory", 0), swap = json_i64(h, "MemorySwap", 0), reserve = json_i64(h, "MemoryReservation", 0);
-
-	if (mem && (mem < 6 << 20))
-		return err_set(e, ERR_INVALID, "Minimum memory limit allowed is 6MB");
-	if (mem && swap > 0 && swap < mem)
-		return err_set(e, ERR_INVALID, "Minimum memoryswap limit should be larger than memory limit, see usage");
-	if (!mem && swap > 0)
-		return err_set(e, ERR_INVALID, "You should always set the Memory limit when using Memoryswap limit, see usage");
-	if (reserve < 0 || (mem && reserve > mem))
-		return err_set(e, ERR_INVALID, "Minimum memory limit can not be less than memory reservation limit, see usage");
-	if (json_i64(h, "NanoCpus", 0) < 0 || json_i64(h, "CpuShares", 0) < 0)
-		return err_set(e, ERR_INVALID, "CPU limits cannot be negative");
-	if (json_i64(h, "NanoCpus", 0) && (json_i64(h, "CpuQuota", 0) || json_i64(h, "CpuPeriod", 0)))
-		return err_set(e, ERR_INVALID, "Conflicting options: Nano CPUs and CPU period or quota cannot both be set");
-	if (json_i64(h, "CpuPeriod", 0) && (json_i64(h, "CpuPeriod", 0) < 1000 || json_i64(h, "CpuPeriod", 0) > 1000000))
-		return err_set(e, ERR_INVALID, "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)");
-	if (json_i64(h, "ShmSize", 0) < 0)
-		return err_set(e, ERR_INVALID, "SHM size can not be less than 0");
-	if (json_i64(h, "OomScoreAdj", 0) < -1000 || json_i64(h, "OomScoreAdj", 0) > 1000)
-		return err_set(e, ERR_INVALID, "Invalid value %lld, range for oom score adj is [-1000, 1000]", (long long)json_i64(h, "OomScoreAdj", 0));
-	return 0;
-}
-
 static int check_restart(const json_t *h, struct err *e)
 {
 	const json_t *p = json_obj(h, "RestartPolicy");
@@ -291,7 +284,7 @@ int runtime_path(const char *name, char **ret, struct err *e)
 int create_check_host(json_t *h, struct err *e)
 {
 	static const char *const lists[] = { "Binds", "VolumesFrom", "CapAdd", "CapDrop", "Dns", "DnsOptions", "DnsSearch", "ExtraHosts", "GroupAdd",
-					     "SecurityOpt", "MaskedPaths", "ReadonlyPaths" };
+					     "SecurityOpt", "DeviceCgroupRules", "MaskedPaths", "ReadonlyPaths" };
 	static const char *const ipc[] = { "", "private", "host", "none", "shareable", NULL }, *const hostly[] = { "", "host", NULL };
 	static const char *const cgroupns[] = { "", "private", "host", NULL }, *const isolation[] = { "", "default", NULL };
 	struct net_port *ports = NULL;
@@ -305,9 +298,10 @@ int create_check_host(json_t *h, struct err *e)
 		if (check_strings(h, lists[i], "HostConfig.", e) < 0)
 			return -1;
 	}
-	if (check_word(h, "IpcMode", ipc, e) < 0 || check_word(h, "PidMode", hostly, e) < 0 || check_word(h, "UTSMode", hostly, e) < 0 ||
-	    check_word(h, "UsernsMode", hostly, e) < 0 || check_word(h, "CgroupnsMode", cgroupns, e) < 0 ||
-	    check_word(h, "Isolation", isolation, e) < 0)
+	if (check_word(h, "IpcMode", "IPC", ipc, true, e) < 0 || check_word(h, "PidMode", "PID", hostly, true, e) < 0 ||
+	    check_word(h, "UTSMode", "UTS", hostly, false, e) < 0 || check_word(h, "UsernsMode", "USER", hostly, false, e) < 0 ||
+	    check_word(h, "CgroupnsMode", "cgroup namespace", cgroupns, false, e) < 0 ||
+	    check_word(h, "Isolation", "Isolation", isolation, false, e) < 0 || check_annotations(h, e) < 0)
 		return -1;
 	if (runtime_path(json_str(h, "Runtime", ""), &path, e) < 0)
 		return -1;
@@ -316,7 +310,7 @@ int create_check_host(json_t *h, struct err *e)
 		return err_set(e, ERR_INVALID, "HostConfig.Init: the init is part of kedge's own runtime, '%s' has none", json_str(h, "Runtime", ""));
 	}
 	free(path);
-	if (check_limits(h, e) < 0 || check_restart(h, e) < 0 || check_log(h, e) < 0)
+	if (limits_check(h, e) < 0 || check_restart(h, e) < 0 || check_log(h, e) < 0)
 		return -1;
 	if (net_ports_from_api(NULL, json_object_get(h, "PortBindings"), false, &ports, &n, e) < 0)
 		return -1;
@@ -347,7 +341,13 @@ static void host_defaults(json_t *h)
 	if (str_empty(json_str(h, "IpcMode", "")))
 		doc_set(h, "IpcMode", json_string("private"));
 	if (str_empty(json_str(h, "CgroupnsMode", "")))
-		doc_set(h, "CgroupnsMode", json_string("private"));
+		doc_set(h, "CgroupnsMode", json_string(cgroup_unified() ? "private" : "host"));
+	if (!json_flag(h, "Privileged", false)) {
+		if (!json_arr(h, "MaskedPaths"))
+			doc_set(h, "MaskedPaths", spec_paths(true));
+		if (!json_arr(h, "ReadonlyPaths"))
+			doc_set(h, "ReadonlyPaths", spec_paths(false));
+	}
 	if (str_empty(json_str(h, "Runtime", "")))
 		doc_set(h, "Runtime", json_string("kedge"));
 }
@@ -383,6 +383,10 @@ json_t *create_document(const char *id, const char *name, const json_t *body, co
 			err_set(e, ERR_INVALID, "invalid environment variable: %s", json_string_value(v));
 			goto out;
 		}
+	}
+	if (str_eq(json_str(host, "UTSMode", ""), "host") && !str_empty(json_str(config, "Hostname", ""))) {
+		err_set(e, ERR_INVALID, "conflicting options: hostname and the UTS mode");
+		goto out;
 	}
 	if (!str_empty(json_str(config, "WorkingDir", "")) && *json_str(config, "WorkingDir", "") != '/') {
 		err_set(e, ERR_INVALID, "the working directory '%s' is invalid, it needs to be an absolute path", json_str(config, "WorkingDir", ""));

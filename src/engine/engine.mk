@@ -19,6 +19,8 @@ libengine_a_SOURCES = \
 	src/engine/filter.c src/engine/filter.h \
 	src/engine/info.c \
 	src/engine/inspect.c \
+	src/engine/join.c \
+	src/engine/limits.c \
 	src/engine/list.c \
 	src/engine/logs.c \
 	src/engine/mounts.c src/engine/mounts.h \
@@ -28,6 +30,8 @@ libengine_a_SOURCES = \
 	src/engine/restart.c \
 	src/engine/prune.c src/engine/prune.h \
 	src/engine/rootview.c src/engine/rootview.h \
+	src/engine/seccomp.c \
+	src/engine/security.c src/engine/security.h \
 	src/engine/select.c src/engine/select.h \
 	src/engine/size.c src/engine/size.h \
 	src/engine/spec.c \

@@ -141,6 +141,7 @@ struct spec_in {
 	const char *home;		/* HOME when the environment has none */
 	const json_t *mounts;		/* mount points (mounts.h) */
 	const char *bundle;		/* where sources are prepared; NULL: nowhere yet */
+	pid_t ipc_pid, pid_pid;		/* whose namespace is joined; 0 */
 };
 json_t *spec_make(const struct spec_in *in, struct err *e);
 /* "process" alone, for a further program (an ExecConfig of the API) in the container that in describes; path and args of in are not used. */
@@ -153,8 +154,14 @@ json_t *spec_caps(const json_t *host, struct err *e);
 /* blkio.c: HostConfig.Blkio* into resources.blockIO */
 int spec_blkio(const json_t *host, json_t *resources, struct err *e);
 json_t *spec_resources(const json_t *host, struct err *e);	/* linux.resources without devices; new reference */
-/* device.c: a HostConfig.Devices element into OCI devices and rules */
-int spec_device(const json_t *dev, json_t *devices, json_t *rules, struct err *e);
+/* device.c: Devices, DeviceCgroupRules, Privileged into OCI devices and rules. live: the host's devices are listed for a privileged one. */
+int device_make(const json_t *host, bool live, json_t *devices, json_t *rules, struct err *e);
+json_t *spec_paths(bool masked);		/* docker's lists: masked or read-only; new reference */
+/* limits.c: what the machine says to limits; pure but for /proc and /sys. */
+int limits_check(const json_t *host, struct err *e);
+bool cgroup_unified(void);		/* nothing but cgroup version 2 */
+/* join.c: the process whose namespace "container:x" of HostConfig[key] ("IpcMode", "PidMode") means; 0 for other modes. */
+int join_target(const struct container *c, const char *key, pid_t *ret, struct err *e);
 
 /* user.c: resolves "user[:group]" in the image's layers, by handles. layers bottom first. */
 struct user_ids { unsigned uid, gid; unsigned *groups; size_t n_groups; char *home; };

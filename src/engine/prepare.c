@@ -17,12 +17,15 @@ struct prepare *prepare_new(struct container *c, struct err *e)
 {
 	struct image *im = image_find(c->en->images, json_str(c->doc, "Image", ""), e);
 	const char *hostname = json_str(doc_config(c), "Hostname", "");
+	pid_t ipc, pid;
 	struct prepare *p;
 
-	if (!im)
+	if (!im || join_target(c, "IpcMode", &ipc, e) < 0 || join_target(c, "PidMode", &pid, e) < 0)
 		return NULL;
 	p = mem_zalloc(sizeof(*p));
 	p->c = c;
+	p->ipc_pid = ipc;
+	p->pid_pid = pid;
 	memcpy(p->id, c->id, sizeof(p->id));
 	p->dir = container_dir(c);
 	p->run_dir = container_run_dir(c);
@@ -184,7 +187,8 @@ static int prepare_all(struct prepare *p)
 	struct buf hosts = BUF_INIT, resolv = BUF_INIT, name = BUF_INIT;
 	struct user_ids ids = { 0 };
 	struct spec_in in = { .id = p->id, .config = p->config, .host = p->host, .path = p->path, .args = p->args, .rootfs = rootfs,
-			      .netns = p->netns, .hostname = p->hostname, .files = files, .cgroups_path = p->cgroup, .mounts = p->mounts, .bundle = bundle };
+			      .netns = p->netns, .hostname = p->hostname, .files = files, .cgroups_path = p->cgroup, .mounts = p->mounts, .bundle = bundle,
+			      .ipc_pid = p->ipc_pid, .pid_pid = p->pid_pid };
 	json_t *spec = NULL;
 	char *text = NULL;
 	int ret = -1;

@@ -13,6 +13,7 @@ struct prepare {
 	char *dir, *run_dir, *netns, *hostname, *ip, *cgroup;
 	char **layers;
 	json_t *config, *host, *args, *mounts;	/* references; their content does not change after creation */
+	pid_t ipc_pid, pid_pid;		/* whose namespaces are joined; 0 */
 	const char *path;
 	bool host_net;
 	struct err e;

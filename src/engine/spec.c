@@ -7,7 +7,7 @@
 #include <strings.h>
 
 #include "engine/mounts.h"
-#include "runtime/oci/seccomp.h"
+#include "engine/security.h"
 
 static const char default_path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -108,14 +108,12 @@ static int add_rlimits(json_t *process, const json_t *host, struct err *e)
 	return 0;
 }
 
-static json_t *make_process(const struct spec_in *in, bool *seccomp, struct err *e)
+static json_t *make_process(const struct spec_in *in, const json_t *caps, const struct security *sec, struct err *e)
 {
-	bool privileged = json_flag(in->host, "Privileged", false), nnp = false;
-	json_t *p = json_object(), *args = json_array(), *user = json_object(), *caps, *v, *groups;
+	json_t *p = json_object(), *args = json_array(), *user = json_object(), *groups;
 	const char *cwd = json_str(in->config, "WorkingDir", "");
 	size_t i;
 
-	*seccomp = !privileged;
 	add(args, json_string(in->path));
 	json_array_extend(args, (json_t *)in->args);
 	doc_set(p, "terminal", json_boolean(json_flag(in->config, "Tty", false)));
@@ -134,39 +132,15 @@ static json_t *make_process(const struct spec_in *in, bool *seccomp, struct err 
 	doc_set(p, "args", args);
 	doc_set(p, "env", make_env(in));
 	doc_set(p, "cwd", json_string(*cwd ? cwd : "/"));
-	json_array_foreach(json_arr(in->host, "SecurityOpt"), i, v) {
-		const char *o = json_string_value(v);
-		const char *value = strpbrk(o, "=:");
-
-		value = value ? value + 1 : "";
-		if (str_starts(o, "no-new-privileges")) {
-			nnp = !*value || str_eq(value, "true");
-			if (*value && strcmp(value, "true") && strcmp(value, "false"))
-				goto bad;
-		} else if (str_starts(o, "seccomp")) {
-			if (str_eq(value, "unconfined"))
-				*seccomp = false;
-			else if (!str_eq(value, "builtin"))
-				goto bad;
-		} else if (!((str_starts(o, "apparmor") && str_eq(value, "unconfined")) || (str_starts(o, "label") && str_eq(value, "disable")))) {
-			goto bad;
-		}
-		continue;
-bad:
-		err_set(e, ERR_INVALID, "security option \"%s\" is not supported", o);
-		json_decref(p);
-		return NULL;
-	}
-	doc_set(p, "noNewPrivileges", json_boolean(nnp));
-	caps = spec_caps(in->host, e);
-	if (!caps || add_rlimits(p, in->host, e) < 0) {
-		json_decref(caps);
+	doc_set(p, "noNewPrivileges", json_boolean(sec->no_new_privs));
+	if (sec->apparmor)
+		doc_set(p, "apparmorProfile", json_string(sec->apparmor));
+	if (add_rlimits(p, in->host, e) < 0) {
 		json_decref(p);
 		return NULL;
 	}
 	/* The inheritable set stays empty (CVE-2022-24769); a program of another user gets none by itself. */
 	doc_set(p, "capabilities", json_pack("{s:O, s:O, s:O}", "bounding", caps, "effective", caps, "permitted", caps));
-	json_decref(caps);
 	if (json_i64(in->host, "OomScoreAdj", 0))
 		doc_set(p, "oomScoreAdj", json_integer(json_i64(in->host, "OomScoreAdj", 0)));
 	return p;
@@ -201,7 +175,8 @@ json_t *spec_exec(const struct spec_in *in, const json_t *exec, struct err *e)
 	json_t *config = json_copy((json_t *)in->config), *host = json_copy((json_t *)in->host), *args = json_copy(json_arr(exec, "Cmd")), *p;
 	const char *cwd = json_str(exec, "WorkingDir", ""), *path = json_at(json_arr(exec, "Cmd"), 0);
 	struct spec_in with = *in;
-	bool seccomp;
+	struct security sec = { 0 };
+	json_t *caps;
 
 	doc_set(config, "Tty", json_boolean(json_flag(exec, "Tty", false)));
 	doc_set(config, "Env", env_merged(json_arr(in->config, "Env"), json_arr(exec, "Env")));
@@ -215,7 +190,10 @@ json_t *spec_exec(const struct spec_in *in, const json_t *exec, struct err *e)
 	with.host = host;
 	with.path = path;
 	with.args = args;
-	p = make_process(&with, &seccomp, e);
+	caps = spec_caps(host, e);
+	p = caps && security_read(host, caps, &sec, e) == 0 ? make_process(&with, caps, &sec, e) : NULL;
+	security_done(&sec);
+	json_decref(caps);
 	json_decref(config);
 	json_decref(host);
 	json_decref(args);
@@ -243,6 +221,16 @@ static void put_mount(json_t *list, json_t *m)
 	add(list, m);
 }
 
+/* Another container's /dev/shm: a mount of its namespace, which the monitor fetches (runtime/monitor/sources.c). */
+static json_t *shared_shm(const struct spec_in *in)
+{
+	char *source CLEANUP(mem_freep) = mem_printf("%s/source-shm", in->bundle ? in->bundle : "");
+	json_t *m = mount_of("/dev/shm", "bind", source, (const char *[]){ "rbind", "rprivate", NULL });
+
+	doc_set(m, "kedge.source", json_pack("{s:s, s:i}", "base", "/dev/shm", "pid", (int)in->ipc_pid));
+	return m;
+}
+
 static size_t components(const char *path)
 {
 	size_t n = 0;
@@ -252,9 +240,10 @@ static size_t components(const char *path)
 	return n ? n : 1;
 }
 
-static int make_mounts(const struct spec_in *in, json_t *list, struct err *e)
+static int make_mounts(const struct spec_in *in, const struct security *sec, json_t *list, struct err *e)
 {
 	bool privileged = json_flag(in->host, "Privileged", false), host_ipc = str_eq(json_str(in->host, "IpcMode", ""), "host");
+	bool cgroup_rw = privileged || sec->writable_cgroups;
 	char *shm CLEANUP(mem_freep) = mem_printf("size=%lld", (long long)json_i64(in->host, "ShmSize", 64 << 20));
 	static const char *const files[][2] = { { "resolv.conf", "/etc/resolv.conf" }, { "hostname", "/etc/hostname" }, { "hosts", "/etc/hosts" } };
 	const char *key;
@@ -265,10 +254,12 @@ static int make_mounts(const struct spec_in *in, json_t *list, struct err *e)
 	add(list, mount_of("/dev", "tmpfs", "tmpfs", (const char *[]){ "nosuid", "strictatime", "mode=755", "size=65536k", NULL }));
 	add(list, mount_of("/dev/pts", "devpts", "devpts", (const char *[]){ "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5", NULL }));
 	add(list, mount_of("/sys", "sysfs", "sysfs", (const char *[]){ "nosuid", "noexec", "nodev", privileged ? "rw" : "ro", NULL }));
-	add(list, mount_of("/sys/fs/cgroup", "cgroup", "cgroup", (const char *[]){ privileged ? "rw" : "ro", "nosuid", "noexec", "nodev", NULL }));
+	add(list, mount_of("/sys/fs/cgroup", "cgroup", "cgroup", (const char *[]){ cgroup_rw ? "rw" : "ro", "nosuid", "noexec", "nodev", NULL }));
 	add(list, mount_of("/dev/mqueue", "mqueue", "mqueue", (const char *[]){ "nosuid", "noexec", "nodev", NULL }));
 	if (host_ipc)
 		add(list, mount_of("/dev/shm", "bind", "/dev/shm", (const char *[]){ "rbind", "rprivate", "rw", NULL }));
+	else if (in->ipc_pid)
+		add(list, shared_shm(in));
 	else if (!str_eq(json_str(in->host, "IpcMode", ""), "none"))
 		add(list, mount_of("/dev/shm", "tmpfs", "shm", (const char *[]){ "nosuid", "noexec", "nodev", "mode=1777", shm, NULL }));
 	for (i = 0; in->files && i < N(files); i++) {
@@ -322,6 +313,16 @@ json_t *spec_resources(const json_t *h, struct err *e)
 		doc_set(cpu, "cpus", json_string(json_str(h, "CpusetCpus", "")));
 	if (*json_str(h, "CpusetMems", ""))
 		doc_set(cpu, "mems", json_string(json_str(h, "CpusetMems", "")));
+	if (json_i64(h, "MemorySwappiness", -1) >= 0 && json_is_integer(json_object_get(h, "MemorySwappiness")))
+		doc_set(mem, "swappiness", json_integer(json_i64(h, "MemorySwappiness", 0)));
+	if (json_flag(h, "OomKillDisable", false))
+		doc_set(mem, "disableOOMKiller", json_true());
+	if (json_i64(h, "KernelMemoryTCP", 0) > 0)
+		doc_set(mem, "kernelTCP", json_integer(json_i64(h, "KernelMemoryTCP", 0)));
+	if (json_i64(h, "CpuRealtimePeriod", 0))
+		doc_set(cpu, "realtimePeriod", json_integer(json_i64(h, "CpuRealtimePeriod", 0)));
+	if (json_i64(h, "CpuRealtimeRuntime", 0))
+		doc_set(cpu, "realtimeRuntime", json_integer(json_i64(h, "CpuRealtimeRuntime", 0)));
 	if (json_object_size(mem))
 		doc_set(r, "memory", mem);
 	else
@@ -339,43 +340,12 @@ json_t *spec_resources(const json_t *h, struct err *e)
 	return r;
 }
 
-static void rule(json_t *rules, const char *type, int major, int minor, const char *access)
+static void name_space(json_t *list, const char *type, const char *mode, pid_t pid, const char *proc)
 {
-	json_t *r = json_pack("{s:b, s:s, s:s}", "allow", 1, "type", type, "access", access);
-
-	if (major >= 0)
-		doc_set(r, "major", json_integer(major));
-	if (minor >= 0)
-		doc_set(r, "minor", json_integer(minor));
-	add(rules, r);
-}
-
-static int make_devices(const struct spec_in *in, json_t *devices, json_t *rules, struct err *e)
-{
-	json_t *v;
-	size_t i;
-
-	if (json_flag(in->host, "Privileged", false)) {
-		add(rules, json_pack("{s:b, s:s}", "allow", 1, "access", "rwm"));
-	} else {
-		add(rules, json_pack("{s:b, s:s}", "allow", 0, "access", "rwm"));
-		rule(rules, "c", -1, -1, "m");		/* nodes may be made, not used */
-		rule(rules, "b", -1, -1, "m");
-		rule(rules, "c", 1, 3, "rwm");		/* null zero full random urandom tty console ptmx pts */
-		rule(rules, "c", 1, 5, "rwm");
-		rule(rules, "c", 1, 7, "rwm");
-		rule(rules, "c", 1, 8, "rwm");
-		rule(rules, "c", 1, 9, "rwm");
-		rule(rules, "c", 5, 0, "rwm");
-		rule(rules, "c", 5, 1, "rwm");
-		rule(rules, "c", 5, 2, "rwm");
-		rule(rules, "c", 136, -1, "rwm");
-	}
-	json_array_foreach(json_arr(in->host, "Devices"), i, v) {
-		if (spec_device(v, devices, rules, e) < 0)
-			return -1;
-	}
-	return 0;
+	if (pid)
+		add(list, json_pack("{s:s, s:o}", "type", type, "path", json_sprintf("/proc/%d/ns/%s", (int)pid, proc)));
+	else if (!str_eq(mode, "host"))
+		add(list, json_pack("{s:s}", "type", type));
 }
 
 static json_t *make_namespaces(const struct spec_in *in)
@@ -383,14 +353,10 @@ static json_t *make_namespaces(const struct spec_in *in)
 	json_t *list = json_array();
 
 	add(list, json_pack("{s:s}", "type", "mount"));
-	if (!str_eq(json_str(in->host, "UTSMode", ""), "host"))
-		add(list, json_pack("{s:s}", "type", "uts"));
-	if (!str_eq(json_str(in->host, "PidMode", ""), "host"))
-		add(list, json_pack("{s:s}", "type", "pid"));
-	if (!str_eq(json_str(in->host, "IpcMode", ""), "host"))
-		add(list, json_pack("{s:s}", "type", "ipc"));
-	if (!str_eq(json_str(in->host, "CgroupnsMode", ""), "host"))
-		add(list, json_pack("{s:s}", "type", "cgroup"));
+	name_space(list, "uts", json_str(in->host, "UTSMode", ""), 0, "");
+	name_space(list, "pid", json_str(in->host, "PidMode", ""), in->pid_pid, "pid");
+	name_space(list, "ipc", json_str(in->host, "IpcMode", ""), in->ipc_pid, "ipc");
+	name_space(list, "cgroup", json_str(in->host, "CgroupnsMode", ""), 0, "");
 	if (!in->netns)
 		add(list, json_pack("{s:s}", "type", "network"));
 	else if (*in->netns)
@@ -402,7 +368,7 @@ static int make_sysctls(const struct spec_in *in, json_t *linux_, struct err *e)
 {
 	static const char *const ipc[] = { "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
 					   "kernel.shmmni", "kernel.shm_rmid_forced" };
-	bool host_net = in->netns && !*in->netns;
+	bool host_net = in->netns && !*in->netns, host_ipc = str_eq(json_str(in->host, "IpcMode", ""), "host");
 	json_t *out = json_object(), *v;
 	const char *key;
 
@@ -413,9 +379,9 @@ static int make_sysctls(const struct spec_in *in, json_t *linux_, struct err *e)
 		doc_set(out, "net.ipv4.ip_unprivileged_port_start", json_string("0"));
 	}
 	json_object_foreach(json_obj(in->host, "Sysctls"), key, v) {
-		bool ok = (str_starts(key, "net.") && !host_net) || str_starts(key, "fs.mqueue.");
+		bool ok = (str_starts(key, "net.") && !host_net) || (str_starts(key, "fs.mqueue.") && !host_ipc);
 
-		for (size_t i = 0; i < N(ipc); i++)
+		for (size_t i = 0; i < N(ipc) && !host_ipc; i++)
 			ok = ok || str_eq(key, ipc[i]);
 		if (!ok || !json_is_string(v) || strstr(key, ".."))
 			return err_set(e, ERR_INVALID, "sysctl '%s' is not allowed: it does not belong to a namespace of the container", key);
@@ -424,29 +390,33 @@ static int make_sysctls(const struct spec_in *in, json_t *linux_, struct err *e)
 	return 0;
 }
 
-static json_t *paths(const json_t *host, const char *key, const char *const *def)
+json_t *spec_paths(bool masked)
 {
-	json_t *own = json_arr(host, key);
-
-	return json_flag(host, "Privileged", false) ? json_array() : own ? json_copy(own) : strings(def);
-}
-
-static json_t *make_linux(const struct spec_in *in, bool seccomp, struct err *e)
-{
-	static const char *const masked[] = { "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+	static const char *const hidden[] = { "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
 					      "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
 					      "/sys/devices/virtual/powercap", NULL };
 	static const char *const readonly[] = { "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger", NULL };
-	json_t *l = json_object(), *devices = json_array(), *rules = json_array(), *resources, *v, *caps;
-	const char **words;
-	size_t i;
+
+	return strings(masked ? hidden : readonly);
+}
+
+static json_t *paths(const json_t *host, bool masked)
+{
+	json_t *own = json_arr(host, masked ? "MaskedPaths" : "ReadonlyPaths");
+
+	return json_flag(host, "Privileged", false) ? json_array() : own ? json_copy(own) : spec_paths(masked);
+}
+
+static json_t *make_linux(const struct spec_in *in, const struct security *sec, struct err *e)
+{
+	json_t *l = json_object(), *devices = json_array(), *rules = json_array(), *resources;
 
 	doc_set(l, "cgroupsPath", json_string(in->cgroups_path));
 	doc_set(l, "namespaces", make_namespaces(in));
 	doc_set(l, "devices", devices);
-	doc_set(l, "maskedPaths", paths(in->host, "MaskedPaths", masked));
-	doc_set(l, "readonlyPaths", paths(in->host, "ReadonlyPaths", readonly));
-	resources = make_devices(in, devices, rules, e) < 0 ? NULL : spec_resources(in->host, e);
+	doc_set(l, "maskedPaths", paths(in->host, true));
+	doc_set(l, "readonlyPaths", paths(in->host, false));
+	resources = device_make(in->host, in->bundle, devices, rules, e) < 0 ? NULL : spec_resources(in->host, e);
 	if (!resources) {
 		json_decref(rules);
 		goto fail;
@@ -455,17 +425,8 @@ static json_t *make_linux(const struct spec_in *in, bool seccomp, struct err *e)
 	doc_set(l, "resources", resources);
 	if (make_sysctls(in, l, e) < 0)
 		goto fail;
-	if (seccomp) {
-		caps = spec_caps(in->host, e);
-		if (!caps)
-			goto fail;
-		words = mem_zalloc((json_array_size(caps) + 1) * sizeof(*words));
-		json_array_foreach(caps, i, v)
-			words[i] = json_string_value(v);
-		doc_set(l, "seccomp", oci_seccomp_default(words));
-		free(words);
-		json_decref(caps);
-	}
+	if (sec->seccomp)
+		doc_set(l, "seccomp", json_incref(sec->seccomp));
 	return l;
 fail:
 	json_decref(l);
@@ -474,27 +435,35 @@ fail:
 
 json_t *spec_make(const struct spec_in *in, struct err *e)
 {
-	json_t *spec, *process, *mounts, *linux_;
-	bool seccomp;
+	json_t *spec = NULL, *process = NULL, *mounts = json_array(), *linux_ = NULL, *caps = spec_caps(in->host, e), *notes;
+	struct security sec = { 0 };
 
-	process = make_process(in, &seccomp, e);
-	if (!process)
-		return NULL;
-	mounts = json_array();
-	linux_ = make_mounts(in, mounts, e) < 0 ? NULL : make_linux(in, seccomp, e);
-	if (!linux_) {
-		json_decref(process);
-		json_decref(mounts);
-		return NULL;
-	}
+	if (!caps || security_read(in->host, caps, &sec, e) < 0)
+		goto fail;
+	process = make_process(in, caps, &sec, e);
+	linux_ = !process || make_mounts(in, &sec, mounts, e) < 0 ? NULL : make_linux(in, &sec, e);
+	if (!linux_)
+		goto fail;
 	spec = json_pack("{s:s, s:o, s:{s:s, s:b}, s:o, s:o}", "ociVersion", "1.0.2", "process", process,	/* nothing younger is used */
 			 "root", "path", in->rootfs, "readonly", json_flag(in->host, "ReadonlyRootfs", false), "mounts", mounts, "linux", linux_);
 	if (in->hostname && !str_eq(json_str(in->host, "UTSMode", ""), "host"))
 		doc_set(spec, "hostname", json_string(in->hostname));
 	/* Read by kedge's own runtime, which stays as the first process and runs the program as its child. */
+	notes = json_obj(in->host, "Annotations") ? json_copy(json_obj(in->host, "Annotations")) : json_object();
 	if (json_flag(in->host, "Init", false))
-		doc_set(spec, "annotations", json_pack("{s:s}", "kedge.init", "true"));
+		doc_set(notes, "kedge.init", json_string("true"));
+	if (json_object_size(notes))
+		doc_set(spec, "annotations", json_incref(notes));
+	json_decref(notes);
 	if (*json_str(in->config, "Domainname", ""))
 		doc_set(spec, "domainname", json_string(json_str(in->config, "Domainname", "")));
+	json_decref(caps);
+	security_done(&sec);
 	return spec;
+fail:
+	json_decref(caps);
+	json_decref(process);
+	json_decref(mounts);
+	security_done(&sec);
+	return NULL;
 }

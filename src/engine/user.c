@@ -86,6 +86,7 @@ int user_resolve(char *const *layers, const char *upper, const char *user, const
 	struct buf passwd = BUF_INIT, groups = BUF_INIT;
 	bool numeric, found = false, group_found = false;
 	char *save = NULL, *f[8];
+	uint64_t known = 0;		/* of group_add, by position */
 	const char *who;
 	json_t *v;
 	size_t i;
@@ -133,8 +134,10 @@ int user_resolve(char *const *layers, const char *upper, const char *user, const
 				add_group(r, gid);
 		}
 		json_array_foreach(group_add, i, v) {
-			if (str_eq(json_string_value(v), f[0]))
+			if (str_eq(json_string_value(v), f[0])) {
 				add_group(r, gid);
+				known |= i < 64 ? 1ull << i : 0;
+			}
 		}
 	}
 	if (group && *group && !group_found) {
@@ -144,8 +147,12 @@ int user_resolve(char *const *layers, const char *upper, const char *user, const
 	json_array_foreach(group_add, i, v) {
 		unsigned gid;
 
-		if (number(json_string_value(v), &gid))
+		if (number(json_string_value(v), &gid)) {
 			add_group(r, gid);
+		} else if (i >= 64 || !(known >> i & 1)) {
+			ret = err_set(e, ERR_INVALID, "Unable to find group %s: no matching entries in group file", json_string_value(v));
+			goto out;
+		}
 	}
 out:
 	buf_done(&passwd);

@@ -5,7 +5,6 @@ SYSTEM_TESTS = \
 	tests/system/bad_input.sh \
 	tests/system/isolation.sh \
 	tests/system/kill_points.sh \
-	tests/system/volumes.sh \
 	tests/system/exec.sh \
 	tests/system/lifecycle.sh \
 	tests/system/health.sh
@@ -18,3 +17,4 @@ include tests/system/oci.mk
 include tests/system/monitor.mk
 include tests/system/net.mk
 include tests/system/ops.mk
+include tests/system/options.mk

@@ -41,7 +41,12 @@ static void last_words(const char *verb, int status, struct err *e)
 			json_t *o = json_parse(l, strlen(l), "log of the OCI runtime", NULL);
 			const char *msg = json_str(o, "msg", NULL), *level = json_str(o, "level", "error");
 
-			if (msg && (str_eq(level, "error") || str_eq(level, "fatal"))) {
+			const char *what = msg ? strstr(msg, "executable file `") : NULL, *end = what ? strchr(what + 17, '`') : NULL;
+
+			if (end && strstr(end, "not found in $PATH")) {	/* crun's words for what clients know by runc's */
+				err_set(e, ERR_INVALID, "exec: \"%.*s\": executable file not found in $PATH", (int)(end - what - 17), what + 17);
+				found = true;
+			} else if (msg && (str_eq(level, "error") || str_eq(level, "fatal"))) {
 				err_set(e, strstr(msg, "does not exist") ? ERR_NOT_FOUND : ERR_INVALID, "%s", msg);
 				found = true;
 			}

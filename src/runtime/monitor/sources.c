@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Sources of bind mounts that no OCI runtime can be trusted with by path, made ready in the monitor's mount namespace under
- * <bundle>/source-N, where config.json says they are. Two kinds:
+ * <bundle>/source-N, where config.json says they are. Three kinds:
  *
  *   a path inside a volume    found by a handle that cannot leave the volume, whatever links its users have put there
  *   a shared mount            cloned from the host's own namespace, so that it stays the peer of the host's mount: in ours,
  *                             everything is a slave, and what the container mounts would stay in the container
+ *
+ *   a mount of another container (its /dev/shm), cloned from its namespace
  *
  * They go with the namespace.
  */
@@ -49,9 +51,10 @@ static bool is_shared(int fd, char *at, size_t size)
 	return shared;
 }
 
-static int open_source(const char *base, const char *subpath, bool shared, bool recursive, struct err *e)
+static int open_source(const char *base, const char *subpath, bool foreign, bool shared, bool recursive, struct err *e)
 {
-	int top CLEANUP(fd_closep) = open(base, O_PATH | O_CLOEXEC), at CLEANUP(fd_closep) = -1, tree;
+	/* The last component is never followed: another container's /dev/shm is its own to replace. */
+	int top CLEANUP(fd_closep) = open(base, O_PATH | O_CLOEXEC | (foreign ? O_NOFOLLOW | O_DIRECTORY : 0)), at CLEANUP(fd_closep) = -1, tree;
 	char where[512];
 
 	if (top < 0)
@@ -70,17 +73,26 @@ static int prepare_one(const json_t *mount, int own_ns, struct err *e)
 	const json_t *src = json_obj(mount, "kedge.source"), *v;
 	const char *base = json_str(src, "base", ""), *at = json_str(mount, "source", "");
 	bool shared = json_flag(src, "shared", false), recursive = false;
-	int tree CLEANUP(fd_closep) = -1, target CLEANUP(fd_closep) = -1;
+	int tree CLEANUP(fd_closep) = -1, target CLEANUP(fd_closep) = -1, ns CLEANUP(fd_closep) = -1;
+	int64_t pid = json_i64(src, "pid", 0);
 	struct stat st;
 	size_t i;
 
 	json_array_foreach(json_arr(mount, "options"), i, v)
 		recursive = recursive || str_eq(json_string_value(v), "rbind");
-	if (shared && setns(mon.host_ns, CLONE_NEWNS) < 0)
-		return err_errno(e, errno, "look at the host's mounts");
-	tree = open_source(base, json_str(src, "subpath", ""), shared, recursive, e);
-	if (shared && setns(own_ns, CLONE_NEWNS) < 0)
-		return err_errno(e, errno, "come back from the host's mounts");
+	if (pid) {
+		char path[64];
+
+		snprintf(path, sizeof(path), "/proc/%lld/ns/mnt", (long long)pid);
+		ns = open(path, O_RDONLY | O_CLOEXEC);
+		if (ns < 0)
+			return err_errno(e, errno, "open the mounts of process %lld", (long long)pid);
+	}
+	if ((shared || pid) && setns(pid ? ns : mon.host_ns, CLONE_NEWNS) < 0)
+		return err_errno(e, errno, "look at %s mounts", pid ? "another container's" : "the host's");
+	tree = open_source(base, json_str(src, "subpath", ""), pid != 0, shared, recursive, e);
+	if ((shared || pid) && setns(own_ns, CLONE_NEWNS) < 0)
+		return err_errno(e, errno, "come back from other mounts");
 	if (tree < 0)
 		return -1;
 	if (fstat(tree, &st) < 0)

@@ -1,0 +1,6 @@
+# What containers are given and kept from.
+OPTION_TESTS = \
+	tests/system/volumes.sh \
+	tests/system/options.sh
+TESTS += $(OPTION_TESTS)
+EXTRA_DIST += $(OPTION_TESTS)
