@@ -17,6 +17,7 @@ static const struct api_route *const api_tables[] = {
 	api_routes_exec,
 	api_routes_images,
 	api_routes_networks,
+	api_routes_lab,
 	api_routes_stats,
 	api_routes_volumes,
 	api_routes_archive,

@@ -11,5 +11,6 @@ libapi_a_SOURCES = \
 	src/api/streams.c \
 	src/api/exec.c \
 	src/api/images.c \
+	src/api/lab.c \
 	src/api/networks.c \
 	src/api/volumes.c

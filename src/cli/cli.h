@@ -43,6 +43,7 @@ extern const struct command
 	commands_image[],
 	commands_inspect[],
 	commands_network[],
+	commands_net[],
 	commands_system[],
 	commands_stream[],
 	commands_stats[],

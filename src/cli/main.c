@@ -26,6 +26,7 @@ static const struct command *const tables[] = {
 	commands_image,
 	commands_inspect,
 	commands_network,
+	commands_net,
 	commands_system,
 	commands_volume,
 	commands_stats,
@@ -38,6 +39,7 @@ static const struct group {
 } groups[] = {
 	{ "container", "Manage containers" },
 	{ "image", "Manage images" },
+	{ "net", "Look into the network's data path" },
 	{ "network", "Manage networks" },
 	{ "system", "Manage kedge" },
 	{ "volume", "Manage volumes" },

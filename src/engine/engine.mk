@@ -23,6 +23,7 @@ libengine_a_SOURCES = \
 	src/engine/limits.c \
 	src/engine/list.c \
 	src/engine/logs.c \
+	src/engine/lab.c src/engine/lab.h \
 	src/engine/mounts.c src/engine/mounts.h \
 	src/engine/pause.c \
 	src/engine/prepare.c src/engine/prepare.h \

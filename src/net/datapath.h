@@ -61,6 +61,25 @@ struct dp_backend {
 	uint32_t weight;		/* 0: no new flows */
 };
 
+struct dp_flow {
+	uint8_t proto;
+	bool published;			/* begun from outside; else by the container */
+	bool replied, confirmed, closing;
+	struct in6_addr peer, host, container;
+	uint16_t peer_port, host_port, container_port;	/* ICMP: the identifier */
+	uint64_t in_packets, in_bytes, out_packets, out_bytes;	/* to and from the container */
+	int64_t age_ns, idle_ns;
+};
+
+struct dp_drop {
+	int64_t ago_ns;
+	const char *hook, *reason;
+	uint32_t ifindex, len;
+	uint8_t proto, tcp_flags, icmp_type;
+	struct in6_addr src, dst;
+	uint16_t sport, dport;
+};
+
 struct datapath;			/* the implementation's */
 
 struct datapath_ops {
@@ -93,6 +112,11 @@ struct datapath_ops {
 	void (*gc)(struct datapath *d);
 	/* True: a port published as part of a range (count > 1) is out of reach for other processes of the host without a socket of its own. */
 	bool (*holds_ranges)(const struct datapath *d);
+	/* For people who look (lab.h). */
+	void (*flows)(struct datapath *d, void (*fn)(void *user, const struct dp_flow *f), void *user);
+	/* fn from the loop for each dropped packet, until it is NULL. */
+	int (*drops_listen)(struct datapath *d, void (*fn)(void *user, const struct dp_drop *x), void *user, struct err *e);
+	json_t *(*maps)(struct datapath *d);			/* every table, decoded; new reference, NULL: there are none */
 	json_t *(*info)(struct datapath *d);			/* {"Flows": n, "Drops": {"reason": n}} new reference */
 };
 

@@ -15,7 +15,7 @@ static struct sandbox *owner_of(const struct net *n, const struct in6_addr *a)
 	size_t it = 0;
 
 	while ((s = map_next(n->sandboxes, &it, NULL)))
-		if (s->has_addr && addr_eq(&s->addr, a))
+		if (sandbox_has(s, a))
 			return s;
 	return NULL;
 }

@@ -6,6 +6,7 @@ libnet_a_SOURCES += \
 	src/net/datapath.h \
 	src/net/inuse.c src/net/inuse.h \
 	src/net/ipam.c src/net/ipam.h \
+	src/net/lab.c src/net/lab.h \
 	src/net/lb.c src/net/lb.h \
 	src/net/maglev.c src/net/maglev.h \
 	src/net/net.c src/net/net.h src/net/net_priv.h \

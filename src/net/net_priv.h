@@ -33,6 +33,7 @@ struct net {
 	struct map *sandboxes;		/* container id -> struct sandbox */
 	struct port_table *ports;
 	struct proxy *proxy;
+	struct net_drops *followers;	/* lab.c */
 	unsigned pending;		/* closings under way */
 	struct reaper *reaper;		/* sandbox_reap.c */
 	struct opening *waiting;	/* for an address that rests */

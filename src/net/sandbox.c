@@ -54,6 +54,11 @@ void sandbox_free(struct sandbox *s)
 	free(s);
 }
 
+bool sandbox_has(const struct sandbox *s, const struct in6_addr *addr)
+{
+	return s->has_addr && addr_eq(&s->addr, addr);
+}
+
 static struct dp_endpoint dp_of(const struct sandbox *s)
 {
 	struct dp_endpoint ep = { .host_ifindex = s->ifindex, .bridge_ifindex = s->nw ? s->nw->ifindex : 0, .addr = s->addr, .generation = s->generation };

@@ -29,6 +29,7 @@ void sandbox_kernel_close(struct sandbox *s);	/* the namespace only */
 /* sandbox_reap.c: takes a closed sandbox whose veth is to go; frees it when that is done, then calls openings_retry(). */
 void sandbox_reap_take(struct sandbox *s);
 /* sandbox.c */
+bool sandbox_has(const struct sandbox *s, const struct in6_addr *addr);	/* an address of its own */
 void openings_retry(struct net *n);
 /* record.c */
 json_t *record_of(const struct sandbox *s);

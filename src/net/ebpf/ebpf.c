@@ -95,6 +95,8 @@ static void ebpf_close(struct datapath *d)
 {
 	if (!d)
 		return;
+	(void)ebpf_drops_listen(d, NULL, NULL, NULL);
+	drops_close(d);
 	sweep_close(d);
 	local_bpf__destroy(d->local);
 	ports_bpf__destroy(d->ports);
@@ -351,5 +353,8 @@ const struct datapath_ops dp_ebpf = {
 	.lb_set = ebpf_lb_set,
 	.lb_del = ebpf_lb_del,
 	.gc = ebpf_gc,
+	.flows = ebpf_flows,
+	.drops_listen = ebpf_drops_listen,
+	.maps = ebpf_maps,
 	.info = ebpf_info,
 };

@@ -36,6 +36,11 @@ struct datapath {
 	uint32_t lb_last;		/* number of a table of backends given last */
 	struct map *seen;		/* "<map>:<key in hex>" named in this run, for gc */
 	struct host_addr *addrs;	/* in order of arrival: the first of an interface is its source address */
+	/* drops, while somebody listens */
+	struct ring_buffer *events;
+	struct loop_io *events_io;
+	void (*on_drop)(void *user, const struct dp_drop *x);
+	void *drop_user;
 	/* sweep */
 	struct ring_buffer *wakeups;
 	struct loop_io *wake_io;
@@ -60,6 +65,12 @@ void publish_ranges_known(struct datapath *d);
 int ebpf_lb_set(struct datapath *d, const struct dp_lb *lb, const struct dp_backend *b, size_t n, struct err *e);
 int ebpf_lb_del(struct datapath *d, const struct dp_lb *lb);
 
+/* inspect.c */
+void ebpf_flows(struct datapath *d, void (*fn)(void *user, const struct dp_flow *f), void *user);
+int ebpf_drops_listen(struct datapath *d, void (*fn)(void *user, const struct dp_drop *x), void *user, struct err *e);
+void drops_close(struct datapath *d);
+json_t *ebpf_maps(struct datapath *d);
+
 /* pin.c */
 int pins_prepare(const char *pin_dir, struct err *e);		/* the directory on a bpf file system */
 /* Opens and loads; maps that have pins of this ABI are taken over, ones that do not fit are replaced. */
@@ -70,5 +81,7 @@ int pins_load_local(struct datapath *d, struct err *e);
 /* sweep.c */
 void sweep_open(struct datapath *d);
 void sweep_close(struct datapath *d);
+/* The key of the entry of a flow's other direction. */
+void ct_peer_of(const struct kedge_tuple *t, const struct kedge_ct *c, struct kedge_tuple *o);
 
 #endif

@@ -36,7 +36,7 @@ static bool is_icmp(uint8_t proto)
 }
 
 /* As ct_peer() of bpf/lib/nat.h. */
-static void peer_of(const struct kedge_tuple *t, const struct kedge_ct *c, struct kedge_tuple *o)
+void ct_peer_of(const struct kedge_tuple *t, const struct kedge_ct *c, struct kedge_tuple *o)
 {
 	memset(o, 0, sizeof(*o));
 	o->proto = t->proto;
@@ -108,7 +108,7 @@ static void on_timer(void *user)
 			return;
 		}
 		if (bpf_map_lookup_elem(ct, &next, &c) == 0) {
-			peer_of(&next, &c, &peer);
+			ct_peer_of(&next, &c, &peer);
 			if (expired(d, ct, &next, &c, &peer, now)) {
 				(void)bpf_map_delete_elem(ct, &next);
 				(void)bpf_map_delete_elem(ct, &peer);

@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* net flows, drops, maps: looking into the data path. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "cli/cli.h"
+#include "cli/net.h"
+#include "cli/render.h"
+
+/* ---- a reply that comes in pieces ---- */
+
+static void get_head(struct http_call *call, int status, bool upgraded, void *user)
+{
+	struct net_get *g = user;
+
+	(void)call, (void)upgraded;
+	g->status = status;
+}
+
+static void get_data(struct http_call *call, const void *p, size_t n, void *user)
+{
+	struct net_get *g = user;
+
+	(void)call;
+	if (g->status >= 400)
+		(void)buf_add(&g->refusal, p, n);
+	else if (!g->failed && g->data(g, p, n) < 0)
+		g->failed = true;
+}
+
+static void get_end(struct http_call *call, bool ok, const struct err *e, void *user)
+{
+	struct net_get *g = user;
+
+	(void)call;
+	g->call = NULL;
+	if (g->status >= 400) {
+		g->failed = true;
+		cli_reply_error(g->status, g->refusal.data, g->refusal.len, &g->err);
+	} else if (!ok) {
+		g->failed = true;
+		g->err = *e;
+	}
+}
+
+static const struct http_call_ops get_ops = { .head = get_head, .data = get_data, .end = get_end };
+
+int net_get(struct net_get *g, struct cli *c, const char *path, struct err *e)
+{
+	char *target CLEANUP(mem_freep) = cli_target(path);
+	struct http_call_args a = { .method = "GET", .target = target };
+
+	if (cli_connect(c, e) < 0)
+		return -1;
+	g->call = http_call_start(c->http, &a, &get_ops, g);
+	while (g->call && !g->failed && !(g->stop && g->stop(g)))
+		(void)loop_turn(c->loop, -1);
+	if (g->call)
+		http_call_cancel(g->call);
+	buf_done(&g->refusal);
+	if (g->failed)
+		*e = g->err;
+	return g->failed ? -1 : 0;
+}
+
+/* ---- flows ---- */
+
+static const struct format_column flow_columns[] = {
+	{ "Name", "CONTAINER" }, { "Proto", "PROTO" }, { "Kind", "KIND" }, { "State", "STATE" }, { "Peer", "PEER" }, { "Host", "HOST" },
+	{ "Container", "INSIDE" }, { "In", "IN" }, { "Out", "OUT" }, { "InPackets", "IN PACKETS" }, { "OutPackets", "OUT PACKETS" }, { "InBytes", "IN BYTES" },
+	{ "OutBytes", "OUT BYTES" }, { "Age", "AGE" }, { "Idle", "IDLE" }, { "ID", "CONTAINER ID" }, { NULL, NULL },
+};
+
+void net_address(struct buf *b, const char *addr, int64_t port)
+{
+	if (strchr(addr, ':'))
+		(void)buf_printf(b, "[%s]:%lld", addr, (long long)port);
+	else
+		(void)buf_printf(b, "%s:%lld", addr, (long long)port);
+}
+
+static void put_address(json_t *row, const json_t *o, const char *key, const char *port_key)
+{
+	struct buf b CLEANUP(buf_done) = BUF_INIT;
+
+	net_address(&b, json_str(o, key, ""), json_i64(o, port_key, 0));
+	json_object_set_new(row, key, json_string(b.data));
+}
+
+static void put_number(json_t *row, const json_t *o, const char *key)
+{
+	char text[24];
+
+	(void)snprintf(text, sizeof(text), "%lld", (long long)json_i64(o, key, 0));
+	json_object_set_new(row, key, json_string(text));
+}
+
+static void put_size(json_t *row, const char *key, int64_t bytes)
+{
+	struct buf b CLEANUP(buf_done) = BUF_INIT;
+
+	render_size(&b, (double)bytes);
+	json_object_set_new(row, key, json_string(b.data));
+}
+
+static void put_span(json_t *row, const char *key, int64_t ns)
+{
+	char text[32];
+	int64_t s = ns / 1000000000;
+
+	if (s < 60)
+		(void)snprintf(text, sizeof(text), "%.1fs", (double)ns / 1e9);
+	else if (s < 3600)
+		(void)snprintf(text, sizeof(text), "%lldm%02llds", (long long)(s / 60), (long long)(s % 60));
+	else
+		(void)snprintf(text, sizeof(text), "%lldh%02lldm", (long long)(s / 3600), (long long)(s / 60 % 60));
+	json_object_set_new(row, key, json_string(text));
+}
+
+static json_t *flow_row(const json_t *o)
+{
+	static const char *const texts[] = { "Name", "Proto", "Kind", "State" };
+	static const char *const numbers[] = { "InPackets", "OutPackets", "InBytes", "OutBytes" };
+	json_t *row = json_object();
+	char id[13];
+
+	for (size_t i = 0; i < N(texts); i++)
+		json_object_set_new(row, texts[i], json_string(json_str(o, texts[i], "")));
+	put_address(row, o, "Peer", "PeerPort");
+	put_address(row, o, "Host", "HostPort");
+	put_address(row, o, "Container", "ContainerPort");
+	for (size_t i = 0; i < N(numbers); i++)
+		put_number(row, o, numbers[i]);
+	put_size(row, "In", json_i64(o, "InBytes", 0));
+	put_size(row, "Out", json_i64(o, "OutBytes", 0));
+	put_span(row, "Age", json_i64(o, "AgeNs", 0));
+	put_span(row, "Idle", json_i64(o, "IdleNs", 0));
+	(void)snprintf(id, sizeof(id), "%s", json_str(o, "Sandbox", ""));
+	json_object_set_new(row, "ID", json_string(id));
+	return row;
+}
+
+static int flows_draw(struct cli *c, const char *path, const char *text, bool clear, struct err *e)
+{
+	struct format fmt = { .columns = flow_columns, .type = "*net.flowContext" };
+	json_t *list CLEANUP(json_freep) = cli_get(c, path, e), *o;
+	bool ok = list;
+	size_t i;
+
+	if (!ok || format_open(&fmt, text, "table {{.Name}}\t{{.Proto}}\t{{.Kind}}\t{{.State}}\t{{.Peer}}\t{{.Host}}\t{{.Container}}\t{{.In}}\t{{.Out}}\t{{.Age}}\t{{.Idle}}",
+			       e) < 0)
+		return -1;
+	if (clear)
+		(void)printf("\033[H\033[J");
+	json_array_foreach(list, i, o)
+		ok = ok && format_row(&fmt, flow_row(o), e) == 0;
+	return format_close(&fmt, ok, e) < 0 || !ok ? -1 : 0;
+}
+
+static void on_tick(void *user)
+{
+	*(bool *)user = true;
+}
+
+static int cmd_flows(struct cli *c, struct flags *f)
+{
+	struct buf path CLEANUP(buf_done) = BUF_INIT;
+	bool follow = flag_bool(f, "follow"), due = false;
+	struct loop_timer *t = NULL;
+	struct err e = { 0 };
+	int r;
+
+	(void)buf_adds(&path, "/kedge/net/flows");
+	if (f->argc)
+		cli_query(&path, "container", f->args[0]);
+	r = flows_draw(c, path.data, flag_str(f, "format"), follow, &e);
+	while (r == 0 && follow) {
+		if (!t)
+			t = loop_timer_new(c->loop, on_tick, &due);
+		due = false;
+		loop_timer_set(t, 1000000000);
+		while (!due)
+			(void)loop_turn(c->loop, -1);
+		r = flows_draw(c, path.data, flag_str(f, "format"), true, &e);
+	}
+	loop_timer_free(t);
+	return r < 0 ? cli_fail(&e) : 0;
+}
+
+/* ---- drops ---- */
+
+struct drops {
+	struct net_get get;
+	struct buf line;
+	bool json;
+	int64_t left;			/* -1: any number */
+};
+
+static void drop_print(struct drops *d, const json_t *o)
+{
+	struct buf b CLEANUP(buf_done) = BUF_INIT;
+	const char *name = json_str(o, "Name", "");
+
+	render_time_nano(&b, json_i64(o, "timeNano", 0));
+	(void)buf_printf(&b, " %s %s/%s %s ", json_str(o, "Reason", ""), json_str(o, "Hook", ""), json_str(o, "Interface", ""), json_str(o, "Proto", ""));
+	net_address(&b, json_str(o, "Source", ""), json_i64(o, "SourcePort", 0));
+	(void)buf_adds(&b, " > ");
+	net_address(&b, json_str(o, "Destination", ""), json_i64(o, "DestinationPort", 0));
+	(void)buf_printf(&b, " len %lld", (long long)json_i64(o, "Length", 0));
+	if (*json_str(o, "Flags", ""))
+		(void)buf_printf(&b, " [%s]", json_str(o, "Flags", ""));
+	if (*name)
+		(void)buf_printf(&b, " (%s)", name);
+	(void)buf_addc(&b, '\n');
+	cli_out(&b);
+	(void)d;
+}
+
+static int drops_data(struct net_get *g, const void *p, size_t n)
+{
+	struct drops *d = (struct drops *)g;
+	char *nl;
+
+	(void)buf_add(&d->line, p, n);
+	while (d->left && d->line.len && (nl = memchr(d->line.data, '\n', d->line.len))) {
+		size_t len = (size_t)(nl - d->line.data);
+		struct buf out CLEANUP(buf_done) = BUF_INIT;
+		json_t *o CLEANUP(json_freep) = json_parse(d->line.data, len, "the engine's reply", &g->err);
+
+		if (!o)
+			return -1;
+		if (d->json) {
+			(void)buf_add(&out, d->line.data, len + 1);
+			cli_out(&out);
+		} else {
+			drop_print(d, o);
+		}
+		buf_consume(&d->line, len + 1);
+		if (d->left > 0)
+			d->left--;
+	}
+	return 0;
+}
+
+static bool drops_enough(const struct net_get *g)
+{
+	return ((const struct drops *)g)->left == 0;
+}
+
+static int drops_follow(struct cli *c, struct flags *f, struct err *e)
+{
+	struct drops d = { .get = { .data = drops_data, .stop = drops_enough }, .json = str_eq(flag_str(f, "format"), "json"),
+			   .left = flag_given(f, "count") ? flag_int(f, "count") : -1 };
+	struct buf path CLEANUP(buf_done) = BUF_INIT;
+	int r;
+
+	(void)buf_adds(&path, "/kedge/net/drops");
+	if (f->argc)
+		cli_query(&path, "container", f->args[0]);
+	r = net_get(&d.get, c, path.data, e);
+	buf_done(&d.line);
+	return r;
+}
+
+static const struct format_column drop_columns[] = { { "Reason", "REASON" }, { "Packets", "PACKETS" }, { NULL, NULL } };
+
+static int drops_counters(struct cli *c, struct flags *f, struct err *e)
+{
+	struct format fmt = { .columns = drop_columns, .type = "*net.dropContext" };
+	json_t *info CLEANUP(json_freep) = cli_get(c, "/kedge/net/counters", e), *v;
+	bool ok = info;
+	const char *key;
+
+	if (!ok || format_open(&fmt, flag_str(f, "format"), "table {{.Reason}}\t{{.Packets}}", e) < 0)
+		return -1;
+	json_object_foreach(json_obj(info, "Drops"), key, v) {
+		char text[24];
+
+		(void)snprintf(text, sizeof(text), "%lld", (long long)json_integer_value(v));
+		ok = ok && format_row(&fmt, json_pack("{s:s, s:s}", "Reason", key, "Packets", text), e) == 0;
+	}
+	return format_close(&fmt, ok, e) < 0 || !ok ? -1 : 0;
+}
+
+static int cmd_drops(struct cli *c, struct flags *f)
+{
+	struct err e = { 0 };
+	int r;
+
+	if (f->argc && !flag_bool(f, "follow")) {
+		err_set(&e, ERR_INVALID, "the counters are of the whole host: say --follow to see the drops of one container");
+		return cli_fail(&e);
+	}
+	r = flag_bool(f, "follow") ? drops_follow(c, f, &e) : drops_counters(c, f, &e);
+	return r < 0 ? cli_fail(&e) : 0;
+}
+
+/* ---- maps ---- */
+
+static const struct format_column map_columns[] = { { "Table", "TABLE" }, { "Entries", "ENTRIES" }, { "Max", "MAX" }, { NULL, NULL } };
+
+static int cmd_maps(struct cli *c, struct flags *f)
+{
+	struct format fmt = { .columns = map_columns, .type = "*net.mapContext" };
+	struct buf out CLEANUP(buf_done) = BUF_INIT;
+	struct err e = { 0 };
+	json_t *all CLEANUP(json_freep) = cli_get(c, "/kedge/net/maps", &e), *v, *one;
+	const char *key;
+	bool ok = true;
+	size_t i;
+
+	if (!all)
+		return cli_fail(&e);
+	if (f->argc) {
+		v = json_obj(all, f->args[0]);
+		if (!v) {
+			err_set(&e, ERR_NOT_FOUND, "there is no table '%s'", f->args[0]);
+			return cli_fail(&e);
+		}
+		json_array_foreach(json_arr(v, "Entries"), i, one) {
+			render_json(&out, one, false);
+			(void)buf_addc(&out, '\n');
+		}
+		cli_out(&out);
+		return 0;
+	}
+	if (format_open(&fmt, flag_str(f, "format"), "table {{.Table}}\t{{.Entries}}\t{{.Max}}", &e) < 0)
+		return cli_fail(&e);
+	json_object_foreach(all, key, v) {
+		char n[24], max[24];
+
+		(void)snprintf(n, sizeof(n), "%zu", json_array_size(json_arr(v, "Entries")));
+		(void)snprintf(max, sizeof(max), "%lld", (long long)json_i64(v, "Max", 0));
+		ok = ok && format_row(&fmt, json_pack("{s:s, s:s, s:s}", "Table", key, "Entries", n, "Max", max), &e) == 0;
+	}
+	return format_close(&fmt, ok, &e) < 0 || !ok ? cli_fail(&e) : 0;
+}
+
+static const struct flag_def flows_flags[] = { FLAG_FORMAT, { "follow", 'f', FLAG_BOOL, "Draw the table anew every second" }, { 0 } };
+static const struct flag_def drops_flags[] = {
+	FLAG_FORMAT, { "follow", 'f', FLAG_BOOL, "Tell each packet that is dropped, as it is dropped" },
+	{ "count", 'n', FLAG_INT, "End after so many packets (with --follow)" }, { 0 },
+};
+static const struct flag_def maps_flags[] = { FLAG_FORMAT, { 0 } };
+
+const struct command commands_net[] = {
+	{ "net flows", "[OPTIONS] [CONTAINER]", "List the flows of a container or of all, with their translation, bytes and age", flows_flags, 0, 1, false, cmd_flows },
+	{ "net drops", "[OPTIONS] [CONTAINER]", "Count dropped packets by reason, or tell each as it is dropped", drops_flags, 0, 1, false, cmd_drops },
+	{ "net maps", "[OPTIONS] [TABLE]", "List the tables of the data path, or the entries of one", maps_flags, 0, 1, false, cmd_maps },
+	{ 0 },
+};

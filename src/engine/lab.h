@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef KEDGE_ENGINE_LAB_H
+#define KEDGE_ENGINE_LAB_H
+
+#include "engine/engine.h"
+
+/*
+ * The data path (net/lab.h) with the names of containers in it: every document with a "Sandbox" has a "Name" too. ref NULL or "": all of them. New
+ * references.
+ */
+json_t *engine_net_flows(struct engine *en, const char *ref, struct err *e);
+json_t *engine_net_maps(struct engine *en, struct err *e);
+/* net_info() */
+json_t *engine_net_info(struct engine *en);
+
+struct engine_drops;
+struct engine_drops *engine_net_drops(struct engine *en, const char *ref, void (*drop)(void *user, const json_t *doc), void *user, struct err *e);
+void engine_net_drops_cancel(struct engine_drops *d);	/* no callback any more */
+
+#endif

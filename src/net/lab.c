@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <config.h>
+
+#include "net/lab.h"
+
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "net/sandbox.h"
+
+/* Flows and drops with the names net knows; whose containers they are is for the engine to say. */
+
+static const char *proto_name(uint8_t p, char *number)
+{
+	switch (p) {
+	case IPPROTO_TCP:
+		return "tcp";
+	case IPPROTO_UDP:
+		return "udp";
+	case IPPROTO_SCTP:
+		return "sctp";
+	case IPPROTO_ICMP:
+		return "icmp";
+	case IPPROTO_ICMPV6:
+		return "icmp6";
+	}
+	(void)snprintf(number, 8, "%u", p);
+	return number;
+}
+
+static const char *sandbox_at(struct net *n, const struct in6_addr *a)
+{
+	struct sandbox *s;
+	size_t it = 0;
+
+	while ((s = map_next(n->sandboxes, &it, NULL)))
+		if (sandbox_has(s, a))
+			return s->id;
+	return "";
+}
+
+/* ---- flows ---- */
+
+struct flows {
+	struct net *n;
+	const char *sandbox;
+	struct dp_flow *f;
+	size_t len, cap;
+};
+
+static void on_flow(void *user, const struct dp_flow *f)
+{
+	struct flows *all = user;
+
+	if (all->sandbox) {
+		struct sandbox *s = map_get(all->n->sandboxes, all->sandbox);
+
+		if (!s || !sandbox_has(s, &f->container))
+			return;
+	}
+	if (all->len == all->cap) {
+		all->cap = all->cap ? all->cap * 2 : 64;
+		all->f = mem_realloc(all->f, all->cap * sizeof(*all->f));
+	}
+	all->f[all->len++] = *f;
+}
+
+static int by_age(const void *a, const void *b)
+{
+	const struct dp_flow *x = a, *y = b;
+
+	return x->age_ns < y->age_ns ? -1 : x->age_ns > y->age_ns;
+}
+
+static const char *state_of(const struct dp_flow *f)
+{
+	if (f->closing)
+		return "closing";
+	if (!f->replied)
+		return f->proto == IPPROTO_TCP ? "new" : "one-way";
+	return f->proto == IPPROTO_TCP && !f->confirmed ? "new" : "established";
+}
+
+static json_t *flow_doc(struct net *n, const struct dp_flow *f)
+{
+	char number[8], p[ADDR_TEXT], h[ADDR_TEXT], c[ADDR_TEXT];
+
+	return json_pack("{s:s, s:s, s:s, s:s, s:i, s:s, s:i, s:s, s:i, s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "Proto", proto_name(f->proto, number), "Kind",
+			 f->published ? "published" : "outgoing", "State", state_of(f), "Peer", addr_text(&f->peer, p), "PeerPort", (int)f->peer_port, "Host",
+			 addr_text(&f->host, h), "HostPort", (int)f->host_port, "Container", addr_text(&f->container, c), "ContainerPort",
+			 (int)f->container_port, "Sandbox", sandbox_at(n, &f->container), "InPackets", (json_int_t)f->in_packets, "InBytes",
+			 (json_int_t)f->in_bytes, "OutPackets", (json_int_t)f->out_packets, "OutBytes", (json_int_t)f->out_bytes, "AgeNs",
+			 (json_int_t)f->age_ns, "IdleNs", (json_int_t)f->idle_ns);
+}
+
+json_t *net_flows(struct net *n, const char *sandbox)
+{
+	struct flows all = { .n = n, .sandbox = sandbox };
+	json_t *a = json_array();
+
+	n->ops->flows(n->dp, on_flow, &all);
+	if (all.len)
+		qsort(all.f, all.len, sizeof(*all.f), by_age);
+	for (size_t i = 0; i < all.len; i++)
+		json_array_append_new(a, flow_doc(n, &all.f[i]));
+	free(all.f);
+	return a;
+}
+
+json_t *net_maps(struct net *n, struct err *e)
+{
+	json_t *o = n->ops->maps(n->dp);
+
+	if (!o)
+		err_set(e, ERR_NOT_IMPLEMENTED, "the data path '%s' has no tables to show", n->ops->name);
+	return o;
+}
+
+/* ---- drops ---- */
+
+struct net_drops {
+	struct net *n;
+	struct net_drops *next;
+	void (*drop)(void *user, const json_t *doc);
+	void *user;
+};
+
+static const char *flags_text(const struct dp_drop *x, char *out, size_t size)
+{
+	static const char letters[] = "FSRPAU";
+	char *at = out;
+
+	*out = '\0';
+	if (x->proto == IPPROTO_TCP)
+		for (unsigned i = 0; letters[i]; i++)
+			if (x->tcp_flags & 1u << i)
+				*at++ = letters[i];
+	*at = '\0';
+	if (x->proto == IPPROTO_ICMP || x->proto == IPPROTO_ICMPV6)
+		(void)snprintf(out, size, "type %u", x->icmp_type);
+	return out;
+}
+
+static json_t *drop_doc(struct net *n, const struct dp_drop *x)
+{
+	char number[8], s[ADDR_TEXT], d[ADDR_TEXT], flags[16], name[IF_NAMESIZE];
+	const char *owner = sandbox_at(n, &x->src);
+
+	if (!if_indextoname(x->ifindex, name))
+		(void)snprintf(name, sizeof(name), "%u", x->ifindex);
+	if (!*owner)
+		owner = sandbox_at(n, &x->dst);
+	return json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:i, s:i, s:s, s:s}", "timeNano", (json_int_t)(clock_wall() - x->ago_ns), "Hook", x->hook, "Reason",
+			 x->reason, "Interface", name, "Proto", proto_name(x->proto, number), "Source", addr_text(&x->src, s), "SourcePort", (int)x->sport,
+			 "Destination", addr_text(&x->dst, d), "DestinationPort", (int)x->dport, "Length", (int)x->len, "Flags",
+			 flags_text(x, flags, sizeof(flags)), "Sandbox", owner);
+}
+
+static void on_drop(void *user, const struct dp_drop *x)
+{
+	struct net *n = user;
+	json_t *doc = drop_doc(n, x);
+
+	for (struct net_drops *f = n->followers, *next; f; f = next) {
+		next = f->next;
+		f->drop(f->user, doc);
+	}
+	json_decref(doc);
+}
+
+struct net_drops *net_drops_follow(struct net *n, void (*drop)(void *user, const json_t *doc), void *user, struct err *e)
+{
+	struct net_drops *f;
+
+	if (n->ops->drops_listen(n->dp, on_drop, n, e) < 0)
+		return NULL;
+	f = mem_zalloc(sizeof(*f));
+	*f = (struct net_drops){ .n = n, .next = n->followers, .drop = drop, .user = user };
+	n->followers = f;
+	return f;
+}
+
+void net_drops_cancel(struct net_drops *f)
+{
+	if (!f)
+		return;
+	for (struct net_drops **at = &f->n->followers; *at; at = &(*at)->next)
+		if (*at == f) {
+			*at = f->next;
+			break;
+		}
+	if (!f->n->followers)
+		(void)f->n->ops->drops_listen(f->n->dp, NULL, NULL, NULL);
+	free(f);
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef KEDGE_NET_LAB_H
+#define KEDGE_NET_LAB_H
+
+#include <jansson.h>
+
+#include "base/err.h"
+
+/* Looking into the data path. Loop thread. Documents are new references. */
+struct net;
+
+/*
+ * Flows, newest first: [{"Proto": "tcp", "Kind": "published" | "outgoing", "State": "new" | "established" | "closing" | "one-way", "Peer": "192.0.2.2",
+ * "PeerPort", "Host", "HostPort", "Container", "ContainerPort", "Sandbox": container id or "", "InPackets", "InBytes", "OutPackets", "OutBytes",
+ * "AgeNs", "IdleNs"}]; of one sandbox, or all with NULL. Ports of ICMP are its identifiers.
+ */
+json_t *net_flows(struct net *n, const char *sandbox);
+
+/* Every table, decoded: {"published": {"Entries": [...], "Max": n}, ...}. NULL with e on a data path without tables. */
+json_t *net_maps(struct net *n, struct err *e);
+
+/*
+ * Dropped packets as they are dropped: {"timeNano", "Hook", "Reason", "Interface", "Proto", "Source", "SourcePort", "Destination", "DestinationPort",
+ * "Length", "Flags", "Sandbox"}, borrowed in the call. Past what the ring holds events are lost; the counters (net_info()) are not.
+ */
+struct net_drops;
+struct net_drops *net_drops_follow(struct net *n, void (*drop)(void *user, const json_t *doc), void *user, struct err *e);
+void net_drops_cancel(struct net_drops *f);	/* no callback any more; NULL is fine */
+
+#endif

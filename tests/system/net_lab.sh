@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+# Looking into the data path: flows, drops, tables.
+# shellcheck shell=bash source-path=SCRIPTDIR
+. "$(dirname "$0")/lib.sh"
+engine_start
+need_image busybox
+[ "$(api http://localhost/kedge/net/counters | python3 -c 'import json,sys; print(json.load(sys.stdin)["Datapath"])')" = ebpf ] || skip "needs the eBPF data path"
+
+kedge run -d --name web -p 8080:80 busybox sh -c 'mkdir -p /www; echo hello >/www/index.html; exec httpd -f -p 80 -h /www' >/dev/null
+kedge run -d --name other busybox sleep 1000 >/dev/null
+ip=$(kedge inspect -f '{{.NetworkSettings.IPAddress}}' web)
+until_ok 10 client curl -sf http://192.0.2.1:8080/
+check "the page" equal "$(client curl -s http://192.0.2.1:8080/)" hello
+
+# flows
+check "a flow with both its ends" has "$(kedge net flows web)" "$ip:80"
+check "its kind" has "$(kedge net flows web)" "published"
+check "its columns" has "$(kedge net flows | head -n 1)" "CONTAINER   PROTO     KIND "
+check "in JSON" equal "$(kedge net flows --format '{{.Name}} {{.Proto}} {{.Host}}' web | sort -u)" "web tcp 192.0.2.1:8080"
+check "another container has none" equal "$(kedge net flows --format json other)" ""
+check "no such container" has "$(kedge net flows nobody 2>&1)" "No such container: nobody"
+bytes=$(api http://localhost/kedge/net/flows | python3 -c 'import json,sys; print(max(f["OutBytes"] for f in json.load(sys.stdin)))')
+check "bytes are counted" test "$bytes" -gt 100
+
+# drops
+client ip route add 172.16.0.0/12 via 192.0.2.1
+kedge net drops -f -n 1 >"$tmp/drops" &
+drops=$!
+kedge net drops -f -n 1 --format json web >"$tmp/drops.json" &
+drops2=$!
+# They listen when the engine has them; packets come until one is told.
+send() { client python3 -c 'import socket, sys; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", (sys.argv[1], 99))' "$ip"; }
+told() { send; [ -s "$tmp/drops" ] && [ -s "$tmp/drops.json" ]; }
+until_ok 10 told
+wait $drops $drops2
+check "a drop, its reason and hook" has "$(cat "$tmp/drops")" " unpublished uplink/up0 udp 192.0.2.2:"
+check "where it went" has "$(cat "$tmp/drops")" " > $ip:99 len "
+check "whose it was" has "$(cat "$tmp/drops")" "(web)"
+check "in JSON too" equal "$(python3 -c 'import json,sys; d=json.load(open(sys.argv[1])); print(d["Reason"], d["Name"], d["DestinationPort"])' "$tmp/drops.json")" "unpublished web 99"
+check "the counters" has "$(kedge net drops)" "unpublished"
+check "the counters are of the host" has "$(kedge net drops web 2>&1)" "the counters are of the whole host"
+
+# tables
+check "the tables" has "$(kedge net maps)" "published"
+check "a published port, decoded" has "$(kedge net maps published)" "\"Port\":8080,\"Proto\":\"tcp\",\"Container\":\"$ip\",\"ContainerPort\":80"
+check "an endpoint" has "$(kedge net maps endpoints)" "\"Address\":\"$ip\""
+check "no such table" has "$(kedge net maps nothing 2>&1)" "there is no table 'nothing'"
