@@ -1,6 +1,7 @@
 # What containers are given and kept from.
 OPTION_TESTS = \
 	tests/system/volumes.sh \
-	tests/system/options.sh
+	tests/system/options.sh \
+	tests/system/security.sh
 TESTS += $(OPTION_TESTS)
 EXTRA_DIST += $(OPTION_TESTS)

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 
 #include "base/file.h"
 #include "base/str.h"
@@ -265,6 +267,43 @@ static int new_fs(const struct oci_mount *m, int target, bool made, struct err *
 	return fd;
 }
 
+static bool on_procfs(int fd)
+{
+	struct statfs fs;
+
+	return fstatfs(fd, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC;
+}
+
+/*
+ * procfs is what masks, kernel parameters and labels are written through: nothing takes its place, whichever way its path is written
+ * (CVE-2019-16884, CVE-2025-52881). Below it only files that tell about the machine may be covered, as lxcfs does.
+ */
+static int check_proc(const struct oci_mount *m, int target, struct err *e)
+{
+	static const char *const allowed[] = { "/proc/cpuinfo", "/proc/diskstats", "/proc/meminfo", "/proc/stat", "/proc/swaps", "/proc/uptime",
+					       "/proc/loadavg", "/proc/slabinfo", "/proc/net/dev", "/proc/sys/kernel/ns_last_pid", "/proc/sys/crypto/fips_enabled" };
+	CLEANUP(mem_freep) char *dest = mem_strdup(m->dest);
+	char *o = dest;
+
+	if (str_eq(m->type, "proc") || (m->bind && m->fd >= 0 && on_procfs(m->fd) && !on_procfs(target)))
+		return 0;
+	for (const char *i = m->dest; *i; i++) {	/* "//proc/./" is "/proc" */
+		if (*i == '/' && (i[1] == '/' || !i[1] || (i[1] == '.' && (i[2] == '/' || !i[2])))) {
+			i += i[1] == '.';
+			continue;
+		}
+		*o++ = *i;
+	}
+	*o = '\0';
+	for (size_t i = 0; i < N(allowed); i++) {
+		if (m->bind && str_eq(dest, allowed[i]))
+			return 0;
+	}
+	if (str_eq(dest, "/proc"))
+		return err_set(e, ERR_INVALID, "\"/proc\" cannot be mounted because it is not of type proc");
+	return on_procfs(target) ? err_set(e, ERR_INVALID, "\"%s\" cannot be mounted because it is inside /proc", m->dest) : 0;
+}
+
 static int one(struct rootfs *r, const struct oci_spec *s, const struct oci_mount *m, struct err *e)
 {
 	CLEANUP(fd_closep) int target = -1, fd = -1;
@@ -282,6 +321,8 @@ static int one(struct rootfs *r, const struct oci_spec *s, const struct oci_moun
 		return -1;
 	if (fstat(target, &st) < 0)
 		return err_errno(e, errno, "look at mount point '%s'", m->dest);
+	if (check_proc(m, target, e) < 0)
+		return -1;
 	if (S_ISDIR(st.st_mode) != dir)
 		return err_set(e, ERR_INVALID, "mount '%s': not a directory: are you trying to mount a directory onto a file (or vice-versa)? "
 			       "Check if the specified host path exists and is the expected type", m->dest);
