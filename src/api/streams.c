@@ -193,7 +193,7 @@ void api_attach_hijack(struct api_call *c, struct api_attach *a, const char *typ
 	a->stream = http_hijack(c->r, type, &api_stream_ops, a);
 }
 
-static void api_attach(struct api_call *c)
+static void api_attach_any(struct api_call *c, bool websocket)
 {
 	struct engine_attach_args args = { .in = http_req_query_flag(c->r, "stdin", false), .out = http_req_query_flag(c->r, "stdout", false),
 		.err = http_req_query_flag(c->r, "stderr", false), .stream = http_req_query_flag(c->r, "stream", false),
@@ -206,18 +206,43 @@ static void api_attach(struct api_call *c)
 		api_reply_err(c, &e);
 		return;
 	}
-	a = api_attach_new(tty, args.in);
+	if (websocket && !http_req_header(c->r, "Sec-WebSocket-Key")) {
+		err_set(&e, ERR_INVALID, "attach by websocket needs a websocket handshake");
+		api_reply_err(c, &e);
+		return;
+	}
+	a = api_attach_new(tty || websocket, args.in);	/* a websocket has frames of its own */
 	a->at = engine_attach(c->api->engine, c->arg, &args, &api_attach_ops, a, &e);
 	if (!a->at) {
 		free(a);
 		api_reply_err(c, &e);
 		return;
 	}
-	api_attach_hijack(c, a, api_stream_type(c, tty));
+	if (!websocket) {
+		api_attach_hijack(c, a, api_stream_type(c, tty));
+		return;
+	}
+	a->stream = http_hijack_websocket(c->r, &api_stream_ops, a, &e);
+	if (!a->stream) {
+		engine_attach_cancel(a->at);
+		free(a);
+		api_reply_err(c, &e);
+	}
+}
+
+static void api_attach(struct api_call *c)
+{
+	api_attach_any(c, false);
+}
+
+static void api_attach_ws(struct api_call *c)
+{
+	api_attach_any(c, true);
 }
 
 const struct api_route api_routes_streams[] = {
 	{ "GET", "/containers/*/logs", api_logs },
 	{ "POST", "/containers/*/attach", api_attach },
+	{ "GET", "/containers/*/attach/ws", api_attach_ws },
 	{ 0 },
 };

@@ -128,18 +128,23 @@ static void on_winch(void *user)
 	post_and_forget(s, path);
 }
 
-void stream_terminal(struct stream *s)
+/* Before the first key is read: what is typed while the container starts is for it. */
+static void make_raw(void)
 {
 	struct termios t;
 
-	if (s->a.in && isatty(STDIN_FILENO) && !is_raw && tcgetattr(STDIN_FILENO, &saved) == 0) {
-		t = saved;
-		cfmakeraw(&t);
-		if (tcsetattr(STDIN_FILENO, TCSADRAIN, &t) == 0) {
-			is_raw = true;
-			atexit(terminal_restore);
-		}
-	}
+	if (!isatty(STDIN_FILENO) || is_raw || tcgetattr(STDIN_FILENO, &saved) < 0)
+		return;
+	t = saved;
+	cfmakeraw(&t);
+	if (tcsetattr(STDIN_FILENO, TCSADRAIN, &t) < 0)
+		return;
+	is_raw = true;
+	atexit(terminal_restore);
+}
+
+void stream_terminal(struct stream *s)
+{
 	if (isatty(STDOUT_FILENO) && !s->winch) {
 		s->winch = loop_signal_new(s->c->loop, SIGWINCH, on_winch, s);
 		on_winch(s);
@@ -266,6 +271,8 @@ static void start_input(struct stream *s)
 		s->in_over = true;
 		return;
 	}
+	if (s->a.tty)
+		make_raw();
 	if (fstat(STDIN_FILENO, &st) < 0) {
 		s->in_over = true;
 		http_call_finish(s->call);

@@ -17,7 +17,7 @@ struct demux {
 int demux_feed(struct demux *d, const void *p, size_t n, void (*out)(void *user, int stream, const void *p, size_t n), void *user, struct err *e);
 
 /*
- * One attached container or exec: its output to stdout and stderr, our stdin to it. A terminal (tty) is raw from stream_terminal() on and
+ * One attached container or exec: its output to stdout and stderr, our stdin to it. A terminal (tty) is raw from stream_open() on and
  * is put back at the end of the program however that comes about by exit().
  */
 struct stream_args {
@@ -29,7 +29,7 @@ struct stream_args {
 struct stream;
 /* Returns when the engine has accepted the stream. NULL with e. */
 struct stream *stream_open(struct cli *c, const struct stream_args *a, struct err *e);
-/* Raw terminal, its size and later changes of it to the container. After the start. */
+/* The terminal's size and later changes of it to the container. After the start. */
 void stream_terminal(struct stream *s);
 /* Sends the signals this process gets to the container, from now on. */
 void stream_proxy_signals(struct stream *s);

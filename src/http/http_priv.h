@@ -101,6 +101,7 @@ struct http_stream {
 	struct http_conn *c;
 	const struct http_stream_ops *ops;
 	void *user;
+	struct http_ws *ws;		/* NULL: bytes as they are */
 	bool paused, eof, closing, shut;
 };
 
@@ -127,6 +128,13 @@ void http_conn_reply_done(struct http_conn *c);		/* the reply is in the output q
 void http_refuse(struct http_req *r, int status, const char *why);
 void http_stream_input(struct http_conn *c);
 void http_stream_gone(struct http_conn *c);
+/* Takes the connection over; head and value are the reply's first lines, without the last line's end. */
+struct http_stream *http_hijack_as(struct http_req *r, const char *head, const char *value, const struct http_stream_ops *ops, void *user);
+/* websocket.c */
+void http_ws_input(struct http_stream *s, const void *data, size_t n);
+void http_ws_write(struct http_ws *w, struct evbuffer *out, const void *p, size_t n);
+void http_ws_close(struct http_ws *w, struct evbuffer *out, unsigned code);	/* only the first one is sent */
+void http_ws_free(struct http_ws *w);
 
 /* server.c: a connection ended, a place is free */
 void http_server_freed_place(struct http_server *s);

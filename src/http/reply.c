@@ -319,7 +319,7 @@ void http_reply_abort(struct http_req *r)
 
 /* Raw stream */
 
-struct http_stream *http_hijack(struct http_req *r, const char *type, const struct http_stream_ops *ops, void *user)
+struct http_stream *http_hijack_as(struct http_req *r, const char *head, const char *value, const struct http_stream_ops *ops, void *user)
 {
 	struct http_conn *c = r->c;
 	struct evbuffer *out = bufferevent_get_output(c->bev);
@@ -328,10 +328,7 @@ struct http_stream *http_hijack(struct http_req *r, const char *type, const stru
 	s->c = c;
 	s->ops = ops;
 	s->user = user;
-	if (r->upgrade)
-		evbuffer_add_printf(out, "HTTP/1.1 101 UPGRADED\r\nContent-Type: %s\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n", type);
-	else
-		evbuffer_add_printf(out, "HTTP/1.1 200 OK\r\nContent-Type: %s\r\n", type);
+	evbuffer_add_printf(out, "%s%s\r\n", head, value);
 	if (r->extra)
 		evbuffer_add_buffer(out, r->extra);
 	evbuffer_add(out, "\r\n", 2);
@@ -345,6 +342,12 @@ struct http_stream *http_hijack(struct http_req *r, const char *type, const stru
 	return s;
 }
 
+struct http_stream *http_hijack(struct http_req *r, const char *type, const struct http_stream_ops *ops, void *user)
+{
+	return http_hijack_as(r, r->upgrade ? "HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Type: " :
+			      "HTTP/1.1 200 OK\r\nContent-Type: ", type, ops, user);
+}
+
 void http_stream_input(struct http_conn *c)
 {
 	struct http_stream *s = c->stream;
@@ -352,7 +355,9 @@ void http_stream_input(struct http_conn *c)
 	struct evbuffer_iovec v;
 
 	while (!c->dead && !s->paused && evbuffer_peek(in, -1, NULL, &v, 1) >= 1 && v.iov_len) {
-		if (!s->closing)
+		if (s->ws)
+			http_ws_input(s, v.iov_base, v.iov_len);
+		else if (!s->closing)
 			s->ops->data(s, v.iov_base, v.iov_len, s->user);
 		if (c->dead)
 			return;
@@ -362,6 +367,8 @@ void http_stream_input(struct http_conn *c)
 		s->eof = true;
 		if (!s->closing && s->ops->eof)
 			s->ops->eof(s, s->user);
+		if (s->ws && !c->dead)
+			http_stream_close(s);	/* it ended without a word */
 	}
 	if (c->gone && s->eof && !c->dead)
 		http_conn_close(c);
@@ -369,7 +376,10 @@ void http_stream_input(struct http_conn *c)
 
 static void free_stream(void *user)
 {
-	free(user);
+	struct http_stream *s = user;
+
+	http_ws_free(s->ws);
+	free(s);
 }
 
 void http_stream_gone(struct http_conn *c)
@@ -391,7 +401,11 @@ size_t http_stream_write(struct http_stream *s, const void *p, size_t n)
 	if (!s->c)
 		return 0;
 	out = bufferevent_get_output(s->c->bev);
-	if (!s->closing && !s->shut)
+	if (s->closing || s->shut)
+		;
+	else if (s->ws)
+		http_ws_write(s->ws, out, p, n);
+	else
 		evbuffer_add(out, p, n);
 	return evbuffer_get_length(out);
 }
@@ -415,6 +429,10 @@ void http_stream_shutdown(struct http_stream *s)
 {
 	if (!s->c || s->shut)
 		return;
+	if (s->ws) {
+		http_stream_close(s);
+		return;
+	}
 	s->shut = true;
 	flush_then(s);
 }
@@ -423,6 +441,8 @@ void http_stream_close(struct http_stream *s)
 {
 	if (!s->c || s->closing)
 		return;
+	if (s->ws)
+		http_ws_close(s->ws, bufferevent_get_output(s->c->bev), 1000);
 	s->closing = true;
 	flush_then(s);
 }

@@ -92,6 +92,8 @@ struct http_stream_ops {
 	void (*close)(struct http_stream *s, void *user);	/* once; s is gone after it */
 };
 struct http_stream *http_hijack(struct http_req *r, const char *type, const struct http_stream_ops *ops, void *user);
+/* A websocket handshake (RFC 6455), then the same; each write is a binary frame, shutdown is close. NULL with e: it is no handshake, r is not over. */
+struct http_stream *http_hijack_websocket(struct http_req *r, const struct http_stream_ops *ops, void *user, struct err *e);
 size_t http_stream_write(struct http_stream *s, const void *p, size_t n);	/* bytes queued */
 void http_stream_pause(struct http_stream *s, bool paused);			/* reading */
 void http_stream_shutdown(struct http_stream *s);	/* half-close after the queue is sent */
