@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * datapath_ops by nftables, for kernels without BTF and for whoever wants to see rules: one table of our own, netfilter's connection tracking
+ * and address translation. What the rules say stands in ruleset.c; here the network's objects become elements of their sets.
+ */
+#include <errno.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "net/addr.h"
+#include "net/nft/nft_priv.h"
+
+struct nft_net {
+	struct dp_net n;
+};
+
+static void set_err(struct err *e, int r, const char *what)
+{
+	(void)err_errno(e, -r, "nftables: %s", what);
+}
+
+static void put_u32(uint8_t *p, uint32_t v)
+{
+	memcpy(p, &v, sizeof(v));	/* host order: interface indices */
+}
+
+/* An address in its own width; how many bytes. */
+static size_t put_addr(uint8_t *p, const struct in6_addr *a)
+{
+	size_t n = addr_is4(a) ? 4 : 16;
+
+	memcpy(p, a->s6_addr + 16 - n, n);
+	return n;
+}
+
+static void put_port(uint8_t *p, uint16_t port)
+{
+	p[0] = (uint8_t)(port >> 8);
+	p[1] = (uint8_t)port;
+}
+
+static struct elem elem_if(enum nft_set s, uint32_t ifindex)
+{
+	struct elem el = { .set = s };
+
+	put_u32(el.key, ifindex);
+	return el;
+}
+
+static struct elem elem_pair(uint32_t ifindex)
+{
+	struct elem el = elem_if(SET_PAIRS, ifindex);
+
+	put_u32(el.key + 4, ifindex);
+	return el;
+}
+
+static struct elem elem_addr_if(enum nft_set v4, enum nft_set v6, const struct in6_addr *a, uint32_t ifindex)
+{
+	struct elem el = { .set = addr_is4(a) ? v4 : v6 };
+
+	put_u32(el.key + put_addr(el.key, a), ifindex);
+	return el;
+}
+
+static struct elem elem_subnet(const struct dp_net *n)
+{
+	struct net_cidr c = { n->subnet, n->prefix }, base = cidr_base(&c);
+	struct in6_addr last = cidr_last(&c), end = addr_add(&last, 1);
+	struct elem el = { .set = addr_is4(&n->subnet) ? SET_MASQ4 : SET_MASQ6 };
+
+	(void)put_addr(el.key, &base.addr);
+	memcpy(el.end, end.s6_addr + (el.set == SET_MASQ4 ? 12 : 0), el.set == SET_MASQ4 ? 4 : 16);
+	return el;
+}
+
+static struct elem elem_publish(const struct dp_publish *p)
+{
+	bool v4 = addr_is4(&p->addr), any = addr_is_any(&p->host_addr);
+	struct elem el = { .set = any ? (v4 ? SET_ANY4 : SET_ANY6) : (v4 ? SET_PUB4 : SET_PUB6) };
+	size_t at = any ? 0 : put_addr(el.key, &p->host_addr);
+
+	el.key[at] = p->proto;
+	put_port(el.key + at + 4, p->host_port);
+	put_port(el.data + put_addr(el.data, &p->addr), p->port);
+	return el;
+}
+
+/* --- networks --- */
+
+static struct nft_net *net_of(struct datapath *d, uint32_t ifindex, bool v4)
+{
+	for (size_t i = 0; i < d->n_nets; i++)
+		if (d->nets[i].n.bridge_ifindex == ifindex && addr_is4(&d->nets[i].n.subnet) == v4)
+			return &d->nets[i];
+	return NULL;
+}
+
+static int net_elem(struct datapath *d, struct elem el, bool on)
+{
+	return on ? elem_put(d, &el) : elem_del(d, &el);
+}
+
+static int nft_net_set(struct datapath *d, const struct dp_net *n, struct err *e)
+{
+	struct nft_net *old = net_of(d, n->bridge_ifindex, addr_is4(&n->subnet));
+	int r;
+
+	if (old && n->masquerade != old->n.masquerade && old->n.masquerade)
+		(void)net_elem(d, elem_subnet(&old->n), false);
+	r = net_elem(d, elem_if(SET_BRIDGES, n->bridge_ifindex), true);
+	if (r == 0)
+		r = net_elem(d, elem_pair(n->bridge_ifindex), n->icc);
+	if (r == 0)
+		r = net_elem(d, elem_if(SET_INTERNAL, n->bridge_ifindex), n->internal);
+	if (r == 0)
+		r = net_elem(d, elem_addr_if(SET_GW4, SET_GW6, &n->gateway, n->bridge_ifindex), n->internal);
+	if (r == 0 && n->masquerade)
+		r = net_elem(d, elem_subnet(n), true);
+	if (r < 0) {
+		set_err(e, r, "cannot take a network's bridge into the table");
+		return -1;
+	}
+	if (!old) {
+		d->nets = mem_realloc(d->nets, (d->n_nets + 1) * sizeof(*d->nets));
+		old = &d->nets[d->n_nets++];
+	}
+	old->n = *n;
+	return 0;
+}
+
+static int nft_net_del(struct datapath *d, uint32_t ifindex, struct err *e)
+{
+	int r = 0, k;
+
+	for (size_t i = 0; i < d->n_nets;) {
+		struct dp_net *n = &d->nets[i].n;
+
+		if (n->bridge_ifindex != ifindex) {
+			i++;
+			continue;
+		}
+		if (n->masquerade && (k = net_elem(d, elem_subnet(n), false)) < 0)
+			r = k;
+		if (n->internal && (k = net_elem(d, elem_addr_if(SET_GW4, SET_GW6, &n->gateway, ifindex), false)) < 0)
+			r = k;
+		d->nets[i] = d->nets[--d->n_nets];
+	}
+	(void)net_elem(d, elem_pair(ifindex), false);
+	(void)net_elem(d, elem_if(SET_INTERNAL, ifindex), false);
+	if ((k = net_elem(d, elem_if(SET_BRIDGES, ifindex), false)) < 0)
+		r = k;
+	if (r < 0)
+		set_err(e, r, "cannot take a network's bridge out of the table");
+	return r < 0 ? -1 : 0;
+}
+
+/* Routing does what uplinks and addresses are for. */
+static int nft_uplink_set(struct datapath *d, uint32_t ifindex, bool has_ethernet, struct err *e)
+{
+	(void)d;
+	(void)ifindex;
+	(void)has_ethernet;
+	(void)e;
+	return 0;
+}
+
+static int nft_uplink_del(struct datapath *d, uint32_t ifindex)
+{
+	(void)d;
+	(void)ifindex;
+	return 0;
+}
+
+static int nft_addr_set(struct datapath *d, const struct in6_addr *addr, uint32_t ifindex, struct err *e)
+{
+	(void)d;
+	(void)addr;
+	(void)ifindex;
+	(void)e;
+	return 0;
+}
+
+static int nft_addr_del(struct datapath *d, const struct in6_addr *addr, uint32_t ifindex)
+{
+	(void)d;
+	(void)addr;
+	(void)ifindex;
+	return 0;
+}
+
+/* --- endpoints, ports --- */
+
+static int nft_endpoint_set(struct datapath *d, const struct dp_endpoint *ep, struct err *e)
+{
+	char text[ADDR_TEXT];
+	int r = net_elem(d, elem_addr_if(SET_OWN4, SET_OWN6, &ep->addr, ep->bridge_ifindex), true);
+
+	if (r < 0) {
+		set_err(e, r, "cannot take an endpoint into the table");
+		return -1;
+	}
+	map_put(d->endpoints, addr_text(&ep->addr, text), (void *)(uintptr_t)ep->bridge_ifindex);
+	return 0;
+}
+
+static int nft_endpoint_del(struct datapath *d, const struct dp_endpoint *ep)
+{
+	char text[ADDR_TEXT];
+	int r = net_elem(d, elem_addr_if(SET_OWN4, SET_OWN6, &ep->addr, ep->bridge_ifindex), false);
+
+	map_del(d->endpoints, addr_text(&ep->addr, text));
+	conntrack_forget_addr(d, &ep->addr);
+	return r;
+}
+
+/*
+ * Left to the proxy, or to nobody: an address of the other family, loopback, and a container on an internal network, which has no way in.
+ */
+static bool is_ours(struct datapath *d, const struct dp_publish *p)
+{
+	bool v4 = addr_is4(&p->addr), any = addr_is_any(&p->host_addr);
+	char text[ADDR_TEXT];
+	const struct nft_net *n = net_of(d, (uint32_t)(uintptr_t)map_get(d->endpoints, addr_text(&p->addr, text)), v4);
+
+	if (!any && (addr_is4(&p->host_addr) != v4 || (v4 ? addr_to4(&p->host_addr) >> 24 == 127 : IN6_IS_ADDR_LOOPBACK(&p->host_addr))))
+		return false;
+	return !n || !n->n.internal;
+}
+
+static int nft_publish_set(struct datapath *d, const struct dp_publish *p, struct err *e)
+{
+	struct elem el = elem_publish(p);
+	int r;
+
+	if (!is_ours(d, p))
+		return 0;
+	r = elem_put(d, &el);
+	if (r < 0) {
+		set_err(e, r, "cannot publish a port");
+		return -1;
+	}
+	if (p->proto == IPPROTO_UDP)
+		conntrack_forget_port(d, addr_is4(&p->addr), p->proto, &p->host_addr, p->host_port);
+	return 0;
+}
+
+static int nft_publish_del(struct datapath *d, const struct dp_publish *p)
+{
+	struct elem el = elem_publish(p);
+	int r = is_ours(d, p) ? elem_del(d, &el) : 0;
+
+	if (p->proto == IPPROTO_UDP)
+		conntrack_forget_port(d, addr_is4(&p->addr), p->proto, &p->host_addr, p->host_port);
+	return r;
+}
+
+static void nft_gc(struct datapath *d)
+{
+	int r = elems_rewrite(d);
+
+	if (r < 0)
+		log_warn("net", "nftables: cannot clear what an earlier run has left in the table: %s", strerror(-r));
+}
+
+static json_t *nft_info(struct datapath *d)
+{
+	char line[32] = "";
+	uint64_t flows = 0;
+
+	if (file_read_line("/proc/sys/net/netfilter/nf_conntrack_count", line, sizeof(line)) == 0)
+		(void)str_to_u64(line, 0, UINT64_MAX, &flows);
+	return json_pack("{s:I, s:o}", "Flows", (json_int_t)flows, "Drops", ruleset_drops(d));
+}
+
+/* --- start and end --- */
+
+static void nft_close(struct datapath *d)
+{
+	struct elem *el;
+	size_t it = 0;
+
+	if (!d)
+		return;
+	while ((el = map_next(d->elems, &it, NULL)))
+		free(el);
+	map_free(d->elems);
+	map_free(d->endpoints);
+	if (d->sock)
+		(void)mnl_socket_close(d->sock);
+	free(d->nets);
+	free(d);
+}
+
+static struct datapath *connect_to(const char *pin_dir, struct err *e)
+{
+	const char *slash = strrchr(pin_dir, '/'), *instance = slash ? slash + 1 : pin_dir;
+	struct datapath *d = mem_zalloc(sizeof(*d));
+
+	d->elems = map_new();
+	d->endpoints = map_new();
+	snprintf(d->table, sizeof(d->table), str_eq(instance, "default") ? "kedge" : "kedge-%.60s", instance);
+	d->sock = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
+	if (!d->sock || mnl_socket_bind(d->sock, 0, MNL_SOCKET_AUTOPID) < 0) {
+		err_errno(e, errno, "nftables: open a netlink socket");
+		nft_close(d);
+		return NULL;
+	}
+	return d;
+}
+
+static int nft_open(struct loop *l, const char *pin_dir, struct datapath **ret, struct err *e)
+{
+	struct datapath *d = connect_to(pin_dir, e);
+	int r;
+
+	(void)l;
+	if (!d)
+		return -1;
+	r = ruleset_put(d);
+	if (r < 0) {
+		/* A table of another version, perhaps: its sets may have other keys. Flows go on, conntrack has them. */
+		(void)ruleset_delete(d);
+		r = ruleset_put(d);
+	}
+	if (r < 0) {
+		nft_close(d);
+		return err_errno(e, -r, "nftables: cannot make the table");
+	}
+	*ret = d;
+	return 0;
+}
+
+static void nft_purge(const char *pin_dir)
+{
+	struct err e = { 0 };
+	struct datapath *d = connect_to(pin_dir, &e);
+
+	if (d)
+		(void)ruleset_delete(d);
+	nft_close(d);
+}
+
+const struct datapath_ops dp_nft = {
+	.name = "nft", .forwarding = true, .uplink_forwarding = true, .open = nft_open, .close = nft_close, .purge = nft_purge,
+	.net_set = nft_net_set, .net_del = nft_net_del, .uplink_set = nft_uplink_set, .uplink_del = nft_uplink_del,
+	.addr_set = nft_addr_set, .addr_del = nft_addr_del, .endpoint_set = nft_endpoint_set, .endpoint_del = nft_endpoint_del,
+	.publish_set = nft_publish_set, .publish_del = nft_publish_del, .gc = nft_gc, .info = nft_info,
+};

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef KEDGE_NET_NFT_PRIV_H
+#define KEDGE_NET_NFT_PRIV_H
+
+/* Shared by the files of src/net/nft; nobody else includes this. */
+
+#include <libmnl/libmnl.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/map.h"
+#include "net/datapath.h"
+
+/* The table's sets and maps. The numbers are their ids inside a batch; the names, keys and values stand in ruleset.c. */
+enum nft_set {
+	SET_BRIDGES,		/* interface index of every bridge of ours */
+	SET_PAIRS,		/* (in, out): bridges whose endpoints may talk to each other */
+	SET_INTERNAL,		/* bridges without a way out or in */
+	SET_MASQ4, SET_MASQ6,	/* subnets whose packets get an address of the host's on their way out; intervals */
+	SET_OWN4, SET_OWN6,	/* (endpoint's address, its bridge) */
+	SET_GW4, SET_GW6,	/* (bridge's own address, the bridge) of internal networks */
+	SET_PUB4, SET_PUB6,	/* (host's address, protocol, port) -> (endpoint's address, port) */
+	SET_ANY4, SET_ANY6,	/* (protocol, port) -> (endpoint's address, port) */
+	SET_COUNT
+};
+
+/* Why a packet was dropped: named counters. */
+enum nft_drop { DROP_UNPUBLISHED, DROP_ISOLATED, DROP_INTERNAL, DROP_LOOPBACK, DROP_COUNT };
+extern const char *const nft_drop_names[DROP_COUNT];
+
+/* One transaction: messages one after the other, all of them or none take effect. */
+struct batch {
+	char *data;
+	size_t len, cap;
+	uint32_t seq;
+	unsigned messages;
+};
+
+enum { ELEM_KEY_MAX = 24, ELEM_DATA_MAX = 20 };
+
+struct elem {
+	enum nft_set set;
+	uint8_t key[ELEM_KEY_MAX], end[16];	/* end: of an interval, the first address behind it; all zero: up to the last one */
+	uint8_t data[ELEM_DATA_MAX];
+};
+
+struct nft_net;
+struct nft_pub;
+
+struct datapath {
+	struct mnl_socket *sock;
+	char table[80];
+	uint32_t seq;
+	struct map *elems;		/* what the kernel shall have: text of set and key -> struct elem */
+	struct nft_net *nets;
+	size_t n_nets;
+	struct map *endpoints;		/* address as text -> index of its bridge + 1, as a pointer */
+};
+
+/* batch.c */
+void batch_begin(struct datapath *d, struct batch *b);
+/* Room for one message of this type; the caller builds its payload and calls batch_put(). */
+struct nlmsghdr *batch_message(struct batch *b, uint16_t type, uint16_t flags);
+void batch_put(struct batch *b, const struct nlmsghdr *h);
+/* Ends, sends, frees. 0 or -errno: the first message's that failed. */
+int batch_commit(struct datapath *d, struct batch *b);
+/* A dump: cb for each message. 0 or -errno. */
+int nfnl_dump(struct datapath *d, struct nlmsghdr *h, mnl_cb_t cb, void *user);
+
+/* ruleset.c: the table with everything but its elements, as one transaction that leaves elements and counters of an earlier run as they are. */
+int ruleset_put(struct datapath *d);
+int ruleset_delete(struct datapath *d);		/* the whole table; missing is fine */
+size_t set_key_len(enum nft_set s);
+size_t set_data_len(enum nft_set s);		/* 0: not a map */
+bool set_is_interval(enum nft_set s);
+const char *set_name(enum nft_set s);
+/* {"unpublished": packets, ...}; new reference. */
+json_t *ruleset_drops(struct datapath *d);
+
+/* elems.c */
+int elem_put(struct datapath *d, const struct elem *el);
+int elem_del(struct datapath *d, const struct elem *el);
+int elems_rewrite(struct datapath *d);		/* the kernel gets exactly d->elems, in one transaction */
+
+/* conntrack.c: forgets flows. Quiet: a flow more or less is not worth an error. */
+void conntrack_forget_addr(struct datapath *d, const struct in6_addr *addr);
+/* Those that came for a port of the host, before it was published. host_addr ::: any. */
+void conntrack_forget_port(struct datapath *d, bool v4, uint8_t proto, const struct in6_addr *host_addr, uint16_t port);
+
+#endif

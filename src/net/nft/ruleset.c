@@ -1,0 +1,519 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <libnftnl/chain.h>
+#include <libnftnl/expr.h>
+#include <libnftnl/object.h>
+#include <libnftnl/rule.h>
+#include <libnftnl/set.h>
+#include <libnftnl/table.h>
+#include <limits.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_conntrack_common.h>
+#include <linux/netfilter/nf_nat.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter_ipv4.h>
+#include <linux/rtnetlink.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "net/nft/nft_priv.h"
+
+/*
+ * The rules. They never change; what changes are the elements of the sets they look into. In nft's own words, the IPv4 half:
+ *
+ *   chain raw         filter prerouting -300   iif != lo, ip daddr 127.0.0.0/8                                 count loopback, drop
+ *   chain prerouting  nat prerouting -100      iif @internal                                                   return
+ *                                              ip daddr 127.0.0.0/8                                            return
+ *                                              dnat to ip daddr . l4proto . th dport map @pub4
+ *                                              fib daddr type local, dnat to l4proto . th dport map @any4
+ *   chain output      nat output -100          the last three: clients on the host
+ *   chain input       filter input 0           iif @internal, fib daddr type local, ip daddr . iif != @gw4     count internal, drop
+ *   chain forward     filter forward 0         ct state established,related                                    accept
+ *                                              iif . oif @pairs                                                accept
+ *                                              iif @internal / oif @internal                                   count internal, drop
+ *                                              oif @bridges, ct status dnat                                    accept
+ *                                              iif @bridges, oif @bridges                                      count isolated, drop
+ *                                              oif @bridges                                                    count unpublished, drop
+ *   chain postrouting nat postrouting 100      ct status dnat, ip saddr . oif @own4                            masquerade (its answer must come back here)
+ *                                              ip saddr @masq4, oif != @bridges                                masquerade
+ *
+ * 127.0.0.1 is left to the proxy: packets from it cannot leave by another interface without a switch (route_localnet) that opens it to neighbours.
+ */
+
+const char *const nft_drop_names[DROP_COUNT] = { "unpublished", "isolated", "internal", "loopback" };
+
+/* nft's numbers for types of keys, so that "nft list" can print them. */
+enum { T_IP4 = 7, T_IP6 = 8, T_PROTO = 12, T_PORT = 13, T_IF = 20 };
+#define T2(a, b) ((a) << 6 | (b))
+#define T3(a, b, c) ((a) << 12 | (b) << 6 | (c))
+
+static const struct {
+	const char *name;
+	uint8_t key_len, data_len;
+	bool interval;
+	uint32_t key_type, data_type;
+} sets[] = {
+	[SET_BRIDGES] = { "bridges", 4, 0, false, T_IF, 0 },
+	[SET_PAIRS] = { "pairs", 8, 0, false, T2(T_IF, T_IF), 0 },
+	[SET_INTERNAL] = { "internal", 4, 0, false, T_IF, 0 },
+	[SET_MASQ4] = { "masq4", 4, 0, true, T_IP4, 0 },
+	[SET_MASQ6] = { "masq6", 16, 0, true, T_IP6, 0 },
+	[SET_OWN4] = { "own4", 8, 0, false, T2(T_IP4, T_IF), 0 },
+	[SET_OWN6] = { "own6", 20, 0, false, T2(T_IP6, T_IF), 0 },
+	[SET_GW4] = { "gw4", 8, 0, false, T2(T_IP4, T_IF), 0 },
+	[SET_GW6] = { "gw6", 20, 0, false, T2(T_IP6, T_IF), 0 },
+	[SET_PUB4] = { "pub4", 12, 8, false, T3(T_IP4, T_PROTO, T_PORT), T2(T_IP4, T_PORT) },
+	[SET_PUB6] = { "pub6", 24, 20, false, T3(T_IP6, T_PROTO, T_PORT), T2(T_IP6, T_PORT) },
+	[SET_ANY4] = { "any4", 8, 8, false, T2(T_PROTO, T_PORT), T2(T_IP4, T_PORT) },
+	[SET_ANY6] = { "any6", 8, 20, false, T2(T_PROTO, T_PORT), T2(T_IP6, T_PORT) },
+};
+_Static_assert(N(sets) == SET_COUNT, "a set without a definition");
+
+size_t set_key_len(enum nft_set s)
+{
+	return sets[s].key_len;
+}
+
+size_t set_data_len(enum nft_set s)
+{
+	return sets[s].data_len;
+}
+
+bool set_is_interval(enum nft_set s)
+{
+	return sets[s].interval;
+}
+
+const char *set_name(enum nft_set s)
+{
+	return sets[s].name;
+}
+
+/* One rule in the making. Registers are the 32-bit ones: values are made from DATA on, keys from KEY on. */
+enum { DATA = NFT_REG32_00, KEY = NFT_REG32_08 };
+
+struct rule {
+	struct datapath *d;
+	struct batch *b;
+	struct nftnl_rule *r;
+};
+
+static struct rule rule_in(struct datapath *d, struct batch *b, const char *chain)
+{
+	struct rule ru = { d, b, nftnl_rule_alloc() };
+
+	nftnl_rule_set_str(ru.r, NFTNL_RULE_TABLE, d->table);
+	nftnl_rule_set_str(ru.r, NFTNL_RULE_CHAIN, chain);
+	nftnl_rule_set_u32(ru.r, NFTNL_RULE_FAMILY, NFPROTO_INET);
+	return ru;
+}
+
+static void rule_put(struct rule *ru)
+{
+	struct nlmsghdr *h = batch_message(ru->b, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND);
+
+	nftnl_rule_nlmsg_build_payload(h, ru->r);
+	batch_put(ru->b, h);
+	nftnl_rule_free(ru->r);
+}
+
+static void x_meta(struct rule *ru, uint32_t key, uint32_t reg)
+{
+	struct nftnl_expr *x = nftnl_expr_alloc("meta");
+
+	nftnl_expr_set_u32(x, NFTNL_EXPR_META_KEY, key);
+	nftnl_expr_set_u32(x, NFTNL_EXPR_META_DREG, reg);
+	nftnl_rule_add_expr(ru->r, x);
+}
+
+static void x_payload(struct rule *ru, uint32_t base, uint32_t offset, uint32_t len, uint32_t reg)
+{
+	struct nftnl_expr *x = nftnl_expr_alloc("payload");
+
+	nftnl_expr_set_u32(x, NFTNL_EXPR_PAYLOAD_BASE, base);
+	nftnl_expr_set_u32(x, NFTNL_EXPR_PAYLOAD_OFFSET, offset);
+	nftnl_expr_set_u32(x, NFTNL_EXPR_PAYLOAD_LEN, len);
+	nftnl_expr_set_u32(x, NFTNL_EXPR_PAYLOAD_DREG, reg);
+	nftnl_rule_add_expr(ru->r, x);
+}
+
+static void x_cmp(struct rule *ru, uint32_t reg, uint32_t op, const void *p, uint32_t n)
+{
+	struct nftnl_expr *x = nftnl_expr_alloc("cmp");
+
+	nftnl_expr_set_u32(x, NFTNL_EXPR_CMP_SREG, reg);
+	nftnl_expr_set_u32(x, NFTNL_EXPR_CMP_OP, op);
+	nftnl_expr_set(x, NFTNL_EXPR_CMP_DATA, p, n);
+	nftnl_rule_add_expr(ru->r, x);
+}
+
+static void x_and(struct rule *ru, uint32_t reg, const void *mask, uint32_t n)
+{
+	struct nftnl_expr *x = nftnl_expr_alloc("bitwise");
+	static const uint8_t zero[16];
+
+	nftnl_expr_set_u32(x, NFTNL_EXPR_BITWISE_SREG, reg);
+	nftnl_expr_set_u32(x, NFTNL_EXPR_BITWISE_DREG, reg);
+	nftnl_expr_set_u32(x, NFTNL_EXPR_BITWISE_LEN, n);
+	nftnl_expr_set(x, NFTNL_EXPR_BITWISE_MASK, mask, n);
+	nftnl_expr_set(x, NFTNL_EXPR_BITWISE_XOR, zero, n);
+	nftnl_rule_add_expr(ru->r, x);
+}
+
+static void x_lookup(struct rule *ru, enum nft_set s, bool invert)
+{
+	struct nftnl_expr *x = nftnl_expr_alloc("lookup");
+
+	nftnl_expr_set_u32(x, NFTNL_EXPR_LOOKUP_SREG, KEY);
+	nftnl_expr_set_str(x, NFTNL_EXPR_LOOKUP_SET, sets[s].name);
+	nftnl_expr_set_u32(x, NFTNL_EXPR_LOOKUP_SET_ID, (uint32_t)s + 1);
+	if (sets[s].data_len)
+		nftnl_expr_set_u32(x, NFTNL_EXPR_LOOKUP_DREG, DATA);
+	if (invert)
+		nftnl_expr_set_u32(x, NFTNL_EXPR_LOOKUP_FLAGS, NFT_LOOKUP_F_INV);
+	nftnl_rule_add_expr(ru->r, x);
+}
+
+static void x_ct(struct rule *ru, uint32_t key, uint32_t bits)
+{
+	struct nftnl_expr *x = nftnl_expr_alloc("ct");
+	uint32_t zero = 0;
+
+	nftnl_expr_set_u32(x, NFTNL_EXPR_CT_KEY, key);
+	nftnl_expr_set_u32(x, NFTNL_EXPR_CT_DREG, KEY);
+	nftnl_rule_add_expr(ru->r, x);
+	x_and(ru, KEY, &bits, sizeof(bits));
+	x_cmp(ru, KEY, NFT_CMP_NEQ, &zero, sizeof(zero));
+}
+
+static void x_local(struct rule *ru)
+{
+	struct nftnl_expr *x = nftnl_expr_alloc("fib");
+	uint32_t type = RTN_LOCAL;
+
+	nftnl_expr_set_u32(x, NFTNL_EXPR_FIB_DREG, KEY);
+	nftnl_expr_set_u32(x, NFTNL_EXPR_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE);
+	nftnl_expr_set_u32(x, NFTNL_EXPR_FIB_FLAGS, NFTA_FIB_F_DADDR);
+	nftnl_rule_add_expr(ru->r, x);
+	x_cmp(ru, KEY, NFT_CMP_EQ, &type, sizeof(type));
+}
+
+static void x_verdict(struct rule *ru, int verdict)
+{
+	struct nftnl_expr *x = nftnl_expr_alloc("immediate");
+
+	nftnl_expr_set_u32(x, NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT);
+	nftnl_expr_set_u32(x, NFTNL_EXPR_IMM_VERDICT, (uint32_t)verdict);
+	nftnl_rule_add_expr(ru->r, x);
+}
+
+static void x_drop(struct rule *ru, enum nft_drop why)
+{
+	struct nftnl_expr *x = nftnl_expr_alloc("objref");
+
+	nftnl_expr_set_u32(x, NFTNL_EXPR_OBJREF_IMM_TYPE, NFT_OBJECT_COUNTER);
+	nftnl_expr_set_str(x, NFTNL_EXPR_OBJREF_IMM_NAME, nft_drop_names[why]);
+	nftnl_rule_add_expr(ru->r, x);
+	x_verdict(ru, NF_DROP);
+}
+
+static void x_masquerade(struct rule *ru)
+{
+	nftnl_rule_add_expr(ru->r, nftnl_expr_alloc("masq"));
+}
+
+static void x_dnat(struct rule *ru, bool v4)
+{
+	struct nftnl_expr *x = nftnl_expr_alloc("nat");
+
+	nftnl_expr_set_u32(x, NFTNL_EXPR_NAT_TYPE, NFT_NAT_DNAT);
+	nftnl_expr_set_u32(x, NFTNL_EXPR_NAT_FAMILY, v4 ? NFPROTO_IPV4 : NFPROTO_IPV6);
+	nftnl_expr_set_u32(x, NFTNL_EXPR_NAT_REG_ADDR_MIN, DATA);
+	nftnl_expr_set_u32(x, NFTNL_EXPR_NAT_REG_PROTO_MIN, DATA + (v4 ? 1 : 4));
+	nftnl_rule_add_expr(ru->r, x);
+}
+
+/* Conditions put together of these. */
+static void on_family(struct rule *ru, bool v4)
+{
+	uint8_t family = v4 ? NFPROTO_IPV4 : NFPROTO_IPV6;
+
+	x_meta(ru, NFT_META_NFPROTO, KEY);
+	x_cmp(ru, KEY, NFT_CMP_EQ, &family, 1);
+}
+
+static void x_addr(struct rule *ru, bool v4, bool dst, uint32_t reg)
+{
+	x_payload(ru, NFT_PAYLOAD_NETWORK_HEADER, v4 ? (dst ? 16 : 12) : (dst ? 24 : 8), v4 ? 4 : 16, reg);
+}
+
+static void on_loopback(struct rule *ru, bool v4)
+{
+	static const uint8_t mask[4] = { 255 }, net[4] = { 127 };
+	static const struct in6_addr one = IN6ADDR_LOOPBACK_INIT;
+
+	on_family(ru, v4);
+	x_addr(ru, v4, true, KEY);
+	if (v4)
+		x_and(ru, KEY, mask, sizeof(mask));
+	x_cmp(ru, KEY, NFT_CMP_EQ, v4 ? (const void *)net : &one, v4 ? 4 : 16);
+}
+
+static void on_interface(struct rule *ru, uint32_t key, enum nft_set s, bool invert)
+{
+	x_meta(ru, key, KEY);
+	x_lookup(ru, s, invert);
+}
+
+static void x_port(struct rule *ru, uint32_t reg)
+{
+	x_meta(ru, NFT_META_L4PROTO, reg);
+	x_payload(ru, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2, reg + 1);
+}
+
+static void translate(struct datapath *d, struct batch *b, const char *chain)
+{
+	for (int v4 = 1; v4 >= 0; v4--) {
+		struct rule ru = rule_in(d, b, chain);
+
+		on_loopback(&ru, v4);
+		x_verdict(&ru, NFT_RETURN);
+		rule_put(&ru);
+		ru = rule_in(d, b, chain);
+		on_family(&ru, v4);
+		x_addr(&ru, v4, true, KEY);
+		x_port(&ru, KEY + (v4 ? 1 : 4));
+		x_lookup(&ru, v4 ? SET_PUB4 : SET_PUB6, false);
+		x_dnat(&ru, v4);
+		rule_put(&ru);
+		ru = rule_in(d, b, chain);
+		on_family(&ru, v4);
+		x_local(&ru);
+		x_port(&ru, KEY);
+		x_lookup(&ru, v4 ? SET_ANY4 : SET_ANY6, false);
+		x_dnat(&ru, v4);
+		rule_put(&ru);
+	}
+}
+
+static void rules(struct datapath *d, struct batch *b)
+{
+	static const uint8_t link_mask[16] = { 0xff, 0xc0 }, link_net[16] = { 0xfe, 0x80 };
+	const uint32_t lo = 1;		/* loopback's index in every network namespace */
+	struct rule ru;
+
+	for (int v4 = 1; v4 >= 0; v4--) {
+		ru = rule_in(d, b, "raw");
+		x_meta(&ru, NFT_META_IIF, KEY);
+		x_cmp(&ru, KEY, NFT_CMP_NEQ, &lo, sizeof(lo));
+		on_loopback(&ru, v4);
+		x_drop(&ru, DROP_LOOPBACK);
+		rule_put(&ru);
+	}
+	ru = rule_in(d, b, "prerouting");
+	on_interface(&ru, NFT_META_IIF, SET_INTERNAL, false);
+	x_verdict(&ru, NFT_RETURN);
+	rule_put(&ru);
+	translate(d, b, "prerouting");
+	translate(d, b, "output");
+
+	ru = rule_in(d, b, "input");
+	on_family(&ru, false);
+	x_addr(&ru, false, true, KEY);
+	x_and(&ru, KEY, link_mask, sizeof(link_mask));
+	x_cmp(&ru, KEY, NFT_CMP_EQ, link_net, sizeof(link_net));
+	x_verdict(&ru, NF_ACCEPT);	/* neighbour discovery */
+	rule_put(&ru);
+	for (int v4 = 1; v4 >= 0; v4--) {
+		ru = rule_in(d, b, "input");
+		on_family(&ru, v4);
+		on_interface(&ru, NFT_META_IIF, SET_INTERNAL, false);
+		x_local(&ru);
+		x_addr(&ru, v4, true, KEY);
+		x_meta(&ru, NFT_META_IIF, KEY + (v4 ? 1 : 4));
+		x_lookup(&ru, v4 ? SET_GW4 : SET_GW6, true);
+		x_drop(&ru, DROP_INTERNAL);
+		rule_put(&ru);
+	}
+
+	ru = rule_in(d, b, "forward");
+	x_ct(&ru, NFT_CT_STATE, NF_CT_STATE_BIT(IP_CT_ESTABLISHED) | NF_CT_STATE_BIT(IP_CT_RELATED));
+	x_verdict(&ru, NF_ACCEPT);
+	rule_put(&ru);
+	ru = rule_in(d, b, "forward");
+	x_meta(&ru, NFT_META_IIF, KEY);
+	x_meta(&ru, NFT_META_OIF, KEY + 1);
+	x_lookup(&ru, SET_PAIRS, false);
+	x_verdict(&ru, NF_ACCEPT);
+	rule_put(&ru);
+	ru = rule_in(d, b, "forward");
+	on_interface(&ru, NFT_META_IIF, SET_INTERNAL, false);
+	x_drop(&ru, DROP_INTERNAL);
+	rule_put(&ru);
+	ru = rule_in(d, b, "forward");
+	on_interface(&ru, NFT_META_OIF, SET_INTERNAL, false);
+	x_drop(&ru, DROP_INTERNAL);
+	rule_put(&ru);
+	ru = rule_in(d, b, "forward");
+	on_interface(&ru, NFT_META_OIF, SET_BRIDGES, false);
+	x_ct(&ru, NFT_CT_STATUS, IPS_DST_NAT);
+	x_verdict(&ru, NF_ACCEPT);
+	rule_put(&ru);
+	ru = rule_in(d, b, "forward");
+	on_interface(&ru, NFT_META_IIF, SET_BRIDGES, false);
+	on_interface(&ru, NFT_META_OIF, SET_BRIDGES, false);
+	x_drop(&ru, DROP_ISOLATED);
+	rule_put(&ru);
+	ru = rule_in(d, b, "forward");
+	on_interface(&ru, NFT_META_OIF, SET_BRIDGES, false);
+	x_drop(&ru, DROP_UNPUBLISHED);
+	rule_put(&ru);
+
+	for (int v4 = 1; v4 >= 0; v4--) {
+		ru = rule_in(d, b, "postrouting");
+		on_family(&ru, v4);
+		x_ct(&ru, NFT_CT_STATUS, IPS_DST_NAT);
+		x_addr(&ru, v4, false, KEY);
+		x_meta(&ru, NFT_META_OIF, KEY + (v4 ? 1 : 4));
+		x_lookup(&ru, v4 ? SET_OWN4 : SET_OWN6, false);
+		x_masquerade(&ru);
+		rule_put(&ru);
+		ru = rule_in(d, b, "postrouting");
+		on_family(&ru, v4);
+		x_addr(&ru, v4, false, KEY);
+		x_lookup(&ru, v4 ? SET_MASQ4 : SET_MASQ6, false);
+		on_interface(&ru, NFT_META_OIF, SET_BRIDGES, true);
+		x_masquerade(&ru);
+		rule_put(&ru);
+	}
+}
+
+static void put_table(struct datapath *d, struct batch *b, uint16_t type)
+{
+	struct nftnl_table *t = nftnl_table_alloc();
+	struct nlmsghdr *h = batch_message(b, type, type == NFT_MSG_NEWTABLE ? NLM_F_CREATE : 0);
+
+	nftnl_table_set_str(t, NFTNL_TABLE_NAME, d->table);
+	nftnl_table_set_u32(t, NFTNL_TABLE_FAMILY, NFPROTO_INET);
+	nftnl_table_nlmsg_build_payload(h, t);
+	batch_put(b, h);
+	nftnl_table_free(t);
+}
+
+static void put_set(struct datapath *d, struct batch *b, enum nft_set k)
+{
+	struct nftnl_set *s = nftnl_set_alloc();
+	struct nlmsghdr *h = batch_message(b, NFT_MSG_NEWSET, NLM_F_CREATE);
+	uint32_t flags = (sets[k].data_len ? NFT_SET_MAP : 0) | (sets[k].interval ? NFT_SET_INTERVAL : 0);
+
+	nftnl_set_set_str(s, NFTNL_SET_TABLE, d->table);
+	nftnl_set_set_str(s, NFTNL_SET_NAME, sets[k].name);
+	nftnl_set_set_u32(s, NFTNL_SET_FAMILY, NFPROTO_INET);
+	nftnl_set_set_u32(s, NFTNL_SET_ID, (uint32_t)k + 1);
+	nftnl_set_set_u32(s, NFTNL_SET_FLAGS, flags);
+	nftnl_set_set_u32(s, NFTNL_SET_KEY_TYPE, sets[k].key_type);
+	nftnl_set_set_u32(s, NFTNL_SET_KEY_LEN, sets[k].key_len);
+	if (sets[k].data_len) {
+		nftnl_set_set_u32(s, NFTNL_SET_DATA_TYPE, sets[k].data_type);
+		nftnl_set_set_u32(s, NFTNL_SET_DATA_LEN, sets[k].data_len);
+	}
+	nftnl_set_nlmsg_build_payload(h, s);
+	batch_put(b, h);
+	nftnl_set_free(s);
+}
+
+static void put_chain(struct datapath *d, struct batch *b, const char *name, const char *type, uint32_t hook, int priority)
+{
+	struct nftnl_chain *c = nftnl_chain_alloc();
+	struct nftnl_rule *none = nftnl_rule_alloc();
+	struct nlmsghdr *h = batch_message(b, NFT_MSG_NEWCHAIN, NLM_F_CREATE);
+
+	nftnl_chain_set_str(c, NFTNL_CHAIN_TABLE, d->table);
+	nftnl_chain_set_str(c, NFTNL_CHAIN_NAME, name);
+	nftnl_chain_set_str(c, NFTNL_CHAIN_TYPE, type);
+	nftnl_chain_set_u32(c, NFTNL_CHAIN_FAMILY, NFPROTO_INET);
+	nftnl_chain_set_u32(c, NFTNL_CHAIN_HOOKNUM, hook);
+	nftnl_chain_set_s32(c, NFTNL_CHAIN_PRIO, priority);
+	nftnl_chain_set_u32(c, NFTNL_CHAIN_POLICY, NF_ACCEPT);
+	nftnl_chain_nlmsg_build_payload(h, c);
+	batch_put(b, h);
+	nftnl_chain_free(c);
+	/* An earlier run's rules go, in the same transaction. */
+	nftnl_rule_set_str(none, NFTNL_RULE_TABLE, d->table);
+	nftnl_rule_set_str(none, NFTNL_RULE_CHAIN, name);
+	h = batch_message(b, NFT_MSG_DELRULE, 0);
+	nftnl_rule_nlmsg_build_payload(h, none);
+	batch_put(b, h);
+	nftnl_rule_free(none);
+}
+
+static void put_counter(struct datapath *d, struct batch *b, const char *name)
+{
+	struct nftnl_obj *o = nftnl_obj_alloc();
+	struct nlmsghdr *h = batch_message(b, NFT_MSG_NEWOBJ, NLM_F_CREATE);
+
+	nftnl_obj_set_str(o, NFTNL_OBJ_TABLE, d->table);
+	nftnl_obj_set_str(o, NFTNL_OBJ_NAME, name);
+	nftnl_obj_set_u32(o, NFTNL_OBJ_TYPE, NFT_OBJECT_COUNTER);
+	nftnl_obj_set_u64(o, NFTNL_OBJ_CTR_PKTS, 0);
+	nftnl_obj_nlmsg_build_payload(h, o);
+	batch_put(b, h);
+	nftnl_obj_free(o);
+}
+
+int ruleset_put(struct datapath *d)
+{
+	struct batch b;
+
+	batch_begin(d, &b);
+	put_table(d, &b, NFT_MSG_NEWTABLE);
+	for (int k = 0; k < DROP_COUNT; k++)
+		put_counter(d, &b, nft_drop_names[k]);
+	for (int k = 0; k < SET_COUNT; k++)
+		put_set(d, &b, (enum nft_set)k);
+	put_chain(d, &b, "raw", "filter", NF_INET_PRE_ROUTING, NF_IP_PRI_RAW);
+	put_chain(d, &b, "prerouting", "nat", NF_INET_PRE_ROUTING, NF_IP_PRI_NAT_DST);
+	put_chain(d, &b, "output", "nat", NF_INET_LOCAL_OUT, NF_IP_PRI_NAT_DST);
+	put_chain(d, &b, "input", "filter", NF_INET_LOCAL_IN, NF_IP_PRI_FILTER);
+	put_chain(d, &b, "forward", "filter", NF_INET_FORWARD, NF_IP_PRI_FILTER);
+	put_chain(d, &b, "postrouting", "nat", NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC);
+	rules(d, &b);
+	return batch_commit(d, &b);
+}
+
+int ruleset_delete(struct datapath *d)
+{
+	struct batch b;
+	int r;
+
+	batch_begin(d, &b);
+	put_table(d, &b, NFT_MSG_DELTABLE);
+	r = batch_commit(d, &b);
+	return r == -ENOENT ? 0 : r;
+}
+
+static int on_counter(const struct nlmsghdr *h, void *user)
+{
+	struct nftnl_obj *o = nftnl_obj_alloc();
+	json_t *drops = user;
+
+	if (nftnl_obj_nlmsg_parse(h, o) == 0 && nftnl_obj_get_u32(o, NFTNL_OBJ_TYPE) == NFT_OBJECT_COUNTER)
+		json_object_set_new(drops, nftnl_obj_get_str(o, NFTNL_OBJ_NAME), json_integer((json_int_t)nftnl_obj_get_u64(o, NFTNL_OBJ_CTR_PKTS)));
+	nftnl_obj_free(o);
+	return MNL_CB_OK;
+}
+
+json_t *ruleset_drops(struct datapath *d)
+{
+	json_t *drops = json_object();
+	struct nftnl_obj *o = nftnl_obj_alloc();
+	char buf[512];
+	struct nlmsghdr *h = nftnl_nlmsg_build_hdr(buf, NFT_MSG_GETOBJ, NFPROTO_INET, NLM_F_DUMP, 0);
+
+	nftnl_obj_set_str(o, NFTNL_OBJ_TABLE, d->table);
+	nftnl_obj_set_u32(o, NFTNL_OBJ_TYPE, NFT_OBJECT_COUNTER);
+	nftnl_obj_nlmsg_build_payload(h, o);
+	nftnl_obj_free(o);
+	(void)nfnl_dump(d, h, on_counter, drops);
+	return drops;
+}
