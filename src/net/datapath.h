@@ -89,9 +89,12 @@ struct datapath_ops {
 	 * else keeps neighbours from routing to a bridge's subnet.
 	 */
 	bool forwarding;
+	bool uplink_forwarding;		/* the same of uplinks: packets are routed from and to them */
 	/* pin_dir: "/sys/fs/bpf/kedge/<instance>"; created when missing. Adopts pins found there when their version fits, else replaces them. */
 	int (*open)(struct loop *l, const char *pin_dir, struct datapath **ret, struct err *e);
 	void (*close)(struct datapath *d);			/* kernel side stays */
+	/* Another data path serves from now on: what an earlier run of this one has left in the kernel goes. May be NULL. */
+	void (*purge)(const char *pin_dir);
 	int (*net_set)(struct datapath *d, const struct dp_net *nw, struct err *e);
 	int (*net_del)(struct datapath *d, uint32_t bridge_ifindex, struct err *e);
 	/* Uplinks: every interface of our namespace that is neither ours nor lo. net watches links and addresses and calls these. */
@@ -120,6 +123,6 @@ struct datapath_ops {
 	json_t *(*info)(struct datapath *d);			/* {"Flows": n, "Drops": {"reason": n}} new reference */
 };
 
-extern const struct datapath_ops dp_ebpf, dp_none;		/* dp_none: nothing in the kernel, the proxy carries everything */
+extern const struct datapath_ops dp_ebpf, dp_nft, dp_none;		/* dp_none: nothing in the kernel, the proxy carries everything */
 
 #endif

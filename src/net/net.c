@@ -17,25 +17,30 @@
 
 static int datapath_open(struct net *n, const char *want, struct err *e)
 {
+	static const struct datapath_ops *const order[] = { &dp_ebpf, &dp_nft, &dp_none };
 	bool any = str_empty(want) || str_eq(want, "auto");
 
-	if (!any && !str_eq(want, "ebpf") && !str_eq(want, "proxy") && !str_eq(want, "none"))
-		return err_set(e, ERR_INVALID, "datapath '%s' is none of auto, ebpf, proxy", want);
-	if (any || str_eq(want, "ebpf")) {
-		n->ops = &dp_ebpf;
-		if (n->ops->open(n->loop, n->pin_dir, &n->dp, e) == 0)
-			return 0;
-		n->ops = NULL;
+	for (size_t i = 0; i < N(order) && !n->ops; i++) {
+		if (!any && !str_eq(want, order[i]->name))
+			continue;
+		if (order[i]->open(n->loop, n->pin_dir, &n->dp, e) == 0) {
+			n->ops = order[i];
+			break;
+		}
+		(void)err_wrap(e, "datapath %s", order[i]->name);
 		if (!any)
-			return err_wrap(e, "datapath ebpf");
-		log_warn("net", "no eBPF data path here: %s; published ports go through the engine's proxy, and containers reach the host but not beyond it",
-			 e->msg);
+			return -1;
+		log_warn("net", "%s; trying another", e->msg);
 		err_clear(e);
-	} else {
-		log_info("net", "datapath proxy: published ports go through the engine, and containers reach the host but not beyond it");
 	}
-	n->ops = &dp_none;
-	return n->ops->open(n->loop, n->pin_dir, &n->dp, e);
+	if (!n->ops)
+		return err_set(e, ERR_INVALID, "datapath '%s' is none of auto, ebpf, nft, proxy", want);
+	if (n->ops == &dp_none)
+		log_info("net", "datapath proxy: published ports go through the engine, and containers reach the host but not beyond it");
+	for (size_t i = 0; i < N(order); i++)
+		if (order[i] != n->ops && order[i]->purge)
+			order[i]->purge(n->pin_dir);
+	return 0;
 }
 
 struct net *net_new(struct loop *l, struct work_pool *p, struct store *st, const struct net_config *cfg, struct err *e)

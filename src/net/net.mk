@@ -1,6 +1,7 @@
 noinst_LIBRARIES += libnet.a
 libnet_a_SOURCES =
 include src/net/ebpf/ebpf.mk
+include src/net/nft/nft.mk
 libnet_a_SOURCES += \
 	src/net/addr.c src/net/addr.h \
 	src/net/datapath.h \

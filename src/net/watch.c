@@ -78,6 +78,8 @@ static void link_set(struct watch *w, const struct rtnl_link *l)
 		log_warn("net", "the data path does not serve the interface %s: %s", l->name, e.msg);
 		return;
 	}
+	if (w->n->ops->uplink_forwarding && w->n->ip_forward)
+		forwarding_ensure(w->n, l->name);
 	log_debug("net", "uplink %s", l->name);
 	w->link = mem_realloc(w->link, (w->n_links + 1) * sizeof(*w->link));
 	w->link[w->n_links++] = (struct known_link){ .ifindex = l->ifindex, .seen = true };
@@ -134,7 +136,12 @@ static void on_addr(void *user, const struct rtnl_addr *a, bool gone)
 void forwarding_ensure(const struct net *n, const char *bridge)
 {
 	static const char *const family[] = { "ipv4", "ipv6" };
+	CLEANUP(mem_freep) char *ra = mem_printf("/proc/sys/net/ipv6/conf/%s/accept_ra", bridge);
+	char now[8] = "";
 
+	/* A host that forwards takes no more router advertisements, unless it says twice that it wants them. */
+	if (n->ops->forwarding && file_read_line(ra, now, sizeof(now)) == 0 && str_eq(now, "1"))
+		(void)file_put_at(-1, ra, "2");
 	for (size_t i = 0; i < N(family); i++) {
 		CLEANUP(mem_freep) char *path = mem_printf("/proc/sys/net/%s/conf/%s/forwarding", family[i], bridge);
 		int rc = file_put_at(-1, path, n->ops->forwarding ? "1" : "0");
@@ -145,7 +152,7 @@ void forwarding_ensure(const struct net *n, const char *bridge)
 	}
 }
 
-/* "net.ipv4.ip_forward" and its kin set every interface, ours too. */
+/* "net.ipv4.ip_forward" and its kin set every interface. Bridges are ours; uplinks are looked after where the data path routes. */
 static void on_forwarding(void *user, int family, uint32_t ifindex, bool on)
 {
 	struct watch *w = user;
@@ -155,6 +162,14 @@ static void on_forwarding(void *user, int family, uint32_t ifindex, bool on)
 	(void)family;
 	if (on == w->n->ops->forwarding)
 		return;
+	for (size_t i = 0; i < w->n_links && w->n->ops->uplink_forwarding && w->n->ip_forward; i++) {
+		char name[IF_NAMESIZE];
+
+		if (w->link[i].ifindex == ifindex && if_indextoname(ifindex, name)) {
+			log_info("net", "forwarding on %s was switched off by somebody, switching it back: containers are reached through it", name);
+			forwarding_ensure(w->n, name);
+		}
+	}
 	while ((nw = map_next(w->n->networks, &it, NULL)))
 		if (nw->ifindex == ifindex) {
 			log_info("net", "forwarding on %s was switched %s by somebody, switching it back", nw->bridge, on ? "on" : "off");

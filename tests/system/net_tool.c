@@ -225,7 +225,7 @@ static void on_stdin(void *user, unsigned events)
 
 int main(int argc, char **argv)
 {
-	struct net_config cfg = { .bridge = "kedge0" };
+	struct net_config cfg = { .bridge = "kedge0", .ip_forward = true };
 	struct work_pool *pool;
 	struct store *st;
 	struct err e = { 0 };

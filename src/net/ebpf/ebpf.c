@@ -2,6 +2,7 @@
 /* datapath_ops by eBPF: tables and attachments. The packet's way is told in bpf/dp.bpf.c. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
@@ -330,6 +331,19 @@ static json_t *ebpf_info(struct datapath *d)
 			 sums(d->dp->maps.counters, counter_names, N(counter_names)));
 }
 
+static void ebpf_purge(const char *pin_dir)
+{
+	struct if_nameindex *all, *i;
+
+	if (access(pin_dir, F_OK) < 0)
+		return;
+	all = if_nameindex();
+	for (i = all; i && i->if_index; i++)
+		detach(i->if_index);
+	if_freenameindex(all);
+	(void)file_rm_rf_at(AT_FDCWD, pin_dir);	/* with its last pin a link is detached, a map gone */
+}
+
 const struct datapath_ops dp_ebpf = {
 	.name = "ebpf",
 	/*
@@ -339,6 +353,7 @@ const struct datapath_ops dp_ebpf = {
 	.forwarding = true,
 	.open = ebpf_open,
 	.close = ebpf_close,
+	.purge = ebpf_purge,
 	.net_set = ebpf_net_set,
 	.net_del = ebpf_net_del,
 	.uplink_set = ebpf_uplink_set,

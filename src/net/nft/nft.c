@@ -4,6 +4,7 @@
  * and address translation. What the rules say stands in ruleset.c; here the network's objects become elements of their sets.
  */
 #include <errno.h>
+#include <netinet/in.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <stdio.h>
 #include <stdlib.h>

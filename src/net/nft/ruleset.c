@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <netinet/in.h>
 #include <libnftnl/chain.h>
 #include <libnftnl/expr.h>
 #include <libnftnl/object.h>
@@ -24,8 +25,9 @@
  *   chain raw         filter prerouting -300   iif != lo, ip daddr 127.0.0.0/8                                 count loopback, drop
  *   chain prerouting  nat prerouting -100      iif @internal                                                   return
  *                                              ip daddr 127.0.0.0/8                                            return
+ *                                              ip daddr . l4proto . th dport map @pub4: target . iif @own4     return
  *                                              dnat to ip daddr . l4proto . th dport map @pub4
- *                                              fib daddr type local, dnat to l4proto . th dport map @any4
+ *                                              fib daddr type local: the same two with l4proto . th dport map @any4
  *   chain output      nat output -100          the last three: clients on the host
  *   chain input       filter input 0           iif @internal, fib daddr type local, ip daddr . iif != @gw4     count internal, drop
  *   chain forward     filter forward 0         ct state established,related                                    accept
@@ -34,8 +36,10 @@
  *                                              oif @bridges, ct status dnat                                    accept
  *                                              iif @bridges, oif @bridges                                      count isolated, drop
  *                                              oif @bridges                                                    count unpublished, drop
- *   chain postrouting nat postrouting 100      ct status dnat, ip saddr . oif @own4                            masquerade (its answer must come back here)
- *                                              ip saddr @masq4, oif != @bridges                                masquerade
+ *   chain postrouting nat postrouting 100      ip saddr @masq4, oif != @bridges                                masquerade
+ *
+ * A container that talks to a port published from its own network is left to the proxy: the answer would go from container to container over
+ * the bridge, past the translation, and with bridge-netfilter on, a container's way to itself would end at its own bridge port.
  *
  * 127.0.0.1 is left to the proxy: packets from it cannot leave by another interface without a switch (route_localnet) that opens it to neighbours.
  */
@@ -160,11 +164,11 @@ static void x_and(struct rule *ru, uint32_t reg, const void *mask, uint32_t n)
 	nftnl_rule_add_expr(ru->r, x);
 }
 
-static void x_lookup(struct rule *ru, enum nft_set s, bool invert)
+static void x_lookup_at(struct rule *ru, uint32_t key, enum nft_set s, bool invert)
 {
 	struct nftnl_expr *x = nftnl_expr_alloc("lookup");
 
-	nftnl_expr_set_u32(x, NFTNL_EXPR_LOOKUP_SREG, KEY);
+	nftnl_expr_set_u32(x, NFTNL_EXPR_LOOKUP_SREG, key);
 	nftnl_expr_set_str(x, NFTNL_EXPR_LOOKUP_SET, sets[s].name);
 	nftnl_expr_set_u32(x, NFTNL_EXPR_LOOKUP_SET_ID, (uint32_t)s + 1);
 	if (sets[s].data_len)
@@ -172,6 +176,11 @@ static void x_lookup(struct rule *ru, enum nft_set s, bool invert)
 	if (invert)
 		nftnl_expr_set_u32(x, NFTNL_EXPR_LOOKUP_FLAGS, NFT_LOOKUP_F_INV);
 	nftnl_rule_add_expr(ru->r, x);
+}
+
+static void x_lookup(struct rule *ru, enum nft_set s, bool invert)
+{
+	x_lookup_at(ru, KEY, s, invert);
 }
 
 static void x_ct(struct rule *ru, uint32_t key, uint32_t bits)
@@ -271,7 +280,19 @@ static void x_port(struct rule *ru, uint32_t reg)
 	x_payload(ru, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2, reg + 1);
 }
 
-static void translate(struct datapath *d, struct batch *b, const char *chain)
+/* Where does this packet go, if it is for a published port? The answer is in DATA. */
+static void x_target(struct rule *ru, bool v4, bool any)
+{
+	on_family(ru, v4);
+	if (any)
+		x_local(ru);
+	else
+		x_addr(ru, v4, true, KEY);
+	x_port(ru, any ? KEY : KEY + (v4 ? 1 : 4));
+	x_lookup(ru, any ? (v4 ? SET_ANY4 : SET_ANY6) : (v4 ? SET_PUB4 : SET_PUB6), false);
+}
+
+static void translate(struct datapath *d, struct batch *b, const char *chain, bool from_outside)
 {
 	for (int v4 = 1; v4 >= 0; v4--) {
 		struct rule ru = rule_in(d, b, chain);
@@ -279,20 +300,20 @@ static void translate(struct datapath *d, struct batch *b, const char *chain)
 		on_loopback(&ru, v4);
 		x_verdict(&ru, NFT_RETURN);
 		rule_put(&ru);
-		ru = rule_in(d, b, chain);
-		on_family(&ru, v4);
-		x_addr(&ru, v4, true, KEY);
-		x_port(&ru, KEY + (v4 ? 1 : 4));
-		x_lookup(&ru, v4 ? SET_PUB4 : SET_PUB6, false);
-		x_dnat(&ru, v4);
-		rule_put(&ru);
-		ru = rule_in(d, b, chain);
-		on_family(&ru, v4);
-		x_local(&ru);
-		x_port(&ru, KEY);
-		x_lookup(&ru, v4 ? SET_ANY4 : SET_ANY6, false);
-		x_dnat(&ru, v4);
-		rule_put(&ru);
+		for (int any = 0; any < 2; any++) {
+			if (from_outside) {
+				ru = rule_in(d, b, chain);
+				x_target(&ru, v4, any);
+				x_meta(&ru, NFT_META_IIF, DATA + (v4 ? 1 : 4));
+				x_lookup_at(&ru, DATA, v4 ? SET_OWN4 : SET_OWN6, false);
+				x_verdict(&ru, NFT_RETURN);
+				rule_put(&ru);
+			}
+			ru = rule_in(d, b, chain);
+			x_target(&ru, v4, any);
+			x_dnat(&ru, v4);
+			rule_put(&ru);
+		}
 	}
 }
 
@@ -314,8 +335,8 @@ static void rules(struct datapath *d, struct batch *b)
 	on_interface(&ru, NFT_META_IIF, SET_INTERNAL, false);
 	x_verdict(&ru, NFT_RETURN);
 	rule_put(&ru);
-	translate(d, b, "prerouting");
-	translate(d, b, "output");
+	translate(d, b, "prerouting", true);
+	translate(d, b, "output", false);
 
 	ru = rule_in(d, b, "input");
 	on_family(&ru, false);
@@ -370,14 +391,6 @@ static void rules(struct datapath *d, struct batch *b)
 	rule_put(&ru);
 
 	for (int v4 = 1; v4 >= 0; v4--) {
-		ru = rule_in(d, b, "postrouting");
-		on_family(&ru, v4);
-		x_ct(&ru, NFT_CT_STATUS, IPS_DST_NAT);
-		x_addr(&ru, v4, false, KEY);
-		x_meta(&ru, NFT_META_OIF, KEY + (v4 ? 1 : 4));
-		x_lookup(&ru, v4 ? SET_OWN4 : SET_OWN6, false);
-		x_masquerade(&ru);
-		rule_put(&ru);
 		ru = rule_in(d, b, "postrouting");
 		on_family(&ru, v4);
 		x_addr(&ru, v4, false, KEY);
