@@ -21,7 +21,7 @@ restart() {
 	local veth1 veth2
 	veth1=$(field a1 HostVeth) veth2=$(field a2 HostVeth)
 
-	if [ "$datapath" = ebpf ]; then
+	if [ "$datapath" != proxy ]; then
 		say open "$(id64 a3)" files bridge "tcp:*:8099:90" || echo "$reply"
 		serve a3 "TCP-LISTEN:90,fork,reuseaddr" "OPEN:$big,rdonly"
 		until_ok 10 listens a3 -t sport = :90
@@ -32,7 +32,7 @@ restart() {
 		until_ok 10 test -e "$tmp/half"
 	fi
 	tool_kill9
-	if [ "$datapath" = ebpf ]; then
+	if [ "$datapath" != proxy ]; then
 		check "new connections while no engine runs" equal "$(client python3 "$tmp/ask" tcp 192.0.2.1 8080 hello)" "192.0.2.2 hello"
 		check "datagrams while no engine runs" equal "$(client python3 "$tmp/ask" udp 192.0.2.1 5353 hello)" "192.0.2.2 hello"
 		echo go >"$tmp/go"
@@ -42,7 +42,7 @@ restart() {
 	fi
 	tool_start "$1"
 	check "adopt" say adopt "$(id64 a1)"
-	[ "$datapath" != ebpf ] || check "adopt the other" say adopt "$(id64 a3)"
+	[ "$datapath" = proxy ] || check "adopt the other" say adopt "$(id64 a3)"
 	check "adopt a range" say adopt "$(id64 a5)"
 	check "adopt twice" not say adopt "$(id64 a1)"
 	say gc
@@ -82,4 +82,5 @@ restart() {
 }
 
 restart proxy
+restart nft
 restart ebpf

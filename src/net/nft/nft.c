@@ -263,6 +263,29 @@ static int nft_publish_del(struct datapath *d, const struct dp_publish *p)
 	return r;
 }
 
+/* Maglev's promise, that flows under way keep their backend whatever changes, is more than netfilter's hashes give. */
+static int nft_lb_set(struct datapath *d, const struct dp_lb *lb, const struct dp_backend *b, size_t n, struct err *e)
+{
+	(void)d;
+	(void)lb;
+	(void)b;
+	(void)n;
+	return err_set(e, ERR_NOT_IMPLEMENTED, "several backends behind one port need the eBPF data path; this engine runs with --datapath=nft");
+}
+
+static int nft_lb_del(struct datapath *d, const struct dp_lb *lb)
+{
+	(void)d;
+	(void)lb;
+	return 0;
+}
+
+static bool nft_holds_ranges(const struct datapath *d)
+{
+	(void)d;
+	return false;
+}
+
 static void nft_gc(struct datapath *d)
 {
 	int r = elems_rewrite(d);
@@ -353,5 +376,6 @@ const struct datapath_ops dp_nft = {
 	.name = "nft", .forwarding = true, .uplink_forwarding = true, .open = nft_open, .close = nft_close, .purge = nft_purge,
 	.net_set = nft_net_set, .net_del = nft_net_del, .uplink_set = nft_uplink_set, .uplink_del = nft_uplink_del,
 	.addr_set = nft_addr_set, .addr_del = nft_addr_del, .endpoint_set = nft_endpoint_set, .endpoint_del = nft_endpoint_del,
-	.publish_set = nft_publish_set, .publish_del = nft_publish_del, .gc = nft_gc, .info = nft_info,
+	.publish_set = nft_publish_set, .publish_del = nft_publish_del, .lb_set = nft_lb_set, .lb_del = nft_lb_del,
+	.holds_ranges = nft_holds_ranges, .gc = nft_gc, .info = nft_info,
 };
