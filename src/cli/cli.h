@@ -44,6 +44,7 @@ extern const struct command
 	commands_inspect[],
 	commands_network[],
 	commands_net[],
+	commands_network_edit[],
 	commands_system[],
 	commands_stream[],
 	commands_stats[],

@@ -6,7 +6,7 @@ libcli_a_SOURCES = \
 	src/cli/template.h src/cli/template_priv.h src/cli/template_parse.c src/cli/template_run.c src/cli/template_fn.c \
 	src/cli/spec.c src/cli/spec_port.c src/cli/spec.h \
 	src/cli/demux.c src/cli/stream.h \
-	src/cli/create.c src/cli/create.h
+	src/cli/create.c src/cli/create_net.c src/cli/create.h
 
 bin_PROGRAMS += kedge
 kedge_SOURCES = \
@@ -14,7 +14,7 @@ kedge_SOURCES = \
 	src/cli/client.c src/cli/format.c src/cli/stream.c \
 	src/cli/cmd_run.c src/cli/cmd_container.c src/cli/cmd_list.c src/cli/cmd_stream.c src/cli/cmd_inspect.c src/cli/cmd_image.c \
 	src/cli/cmd_net.c src/cli/net.h \
-	src/cli/cmd_network.c src/cli/cmd_volume.c src/cli/cmd_system.c src/cli/cmd_stats.c \
+	src/cli/cmd_network.c src/cli/cmd_network_edit.c src/cli/cmd_volume.c src/cli/cmd_system.c src/cli/cmd_stats.c \
 	src/cli/cmd_exec.c \
 	src/cli/cmd_update.c \
 	src/cli/cmd_prune.c \

@@ -266,33 +266,22 @@ static void isolation(struct body *b)
 	security(b);
 }
 
-/* First --network is the mode; aliases and addresses belong to an endpoint of that name. */
 static json_t *networking(struct body *b)
 {
-	char *const *nets = flag_list(b->f, "network")[0] ? flag_list(b->f, "network") : flag_list(b->f, "net");
-	json_t *hosts = json_array(), *endpoints, *ep, *ipam;
-	const char *mode = nets[0] ? nets[0] : "default";
+	json_t *hosts = json_array(), *endpoints = json_object();
 
 	each(b, "add-host", hosts, spec_host);
 	put_unless_empty(b, b->host, "ExtraHosts", hosts);
 	list(b, b->host, "dns", "Dns");
 	list(b, b->host, flag_given(b->f, "dns-opt") ? "dns-opt" : "dns-option", "DnsOptions");
 	list(b, b->host, "dns-search", "DnsSearch");
-	set(b, b->host, "NetworkMode", spec_text(mode, b->e));
-	if (nets[0] && nets[1])
-		b->failed = err_set(b->e, ERR_INVALID, "conflicting options: --network is given more than once (%.100s, %.100s); start the container on one and "
-				    "connect it to the other", nets[0], nets[1]) < 0;
-	if (!flag_given(b->f, "ip") && !flag_given(b->f, "ip6") && !flag_given(b->f, "network-alias") && !flag_given(b->f, "mac-address"))
+	list(b, b->host, "link", "Links");
+	if (create_networks(b->f, b->host, endpoints, b->e) < 0)
+		b->failed = true;
+	if (!json_object_size(endpoints)) {
+		json_decref(endpoints);
 		return NULL;
-	ep = json_object();
-	ipam = json_object();
-	text(b, ipam, "ip", "IPv4Address");
-	text(b, ipam, "ip6", "IPv6Address");
-	put_unless_empty(b, ep, "IPAMConfig", ipam);
-	list(b, ep, "network-alias", "Aliases");
-	text(b, ep, "mac-address", "MacAddress");
-	endpoints = json_object();
-	set(b, endpoints, mode, ep);
+	}
 	return json_pack("{s:o}", "EndpointsConfig", endpoints);
 }
 

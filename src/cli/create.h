@@ -50,6 +50,8 @@
 	{ "ipc", 0, FLAG_STRING, "IPC mode to use" }, \
 	{ "label", 'l', FLAG_LIST, "Set meta data on a container" }, \
 	{ "label-file", 0, FLAG_LIST, "Read in a line delimited file of labels" }, \
+	{ "link", 0, FLAG_LIST, "Add link to another container" }, \
+	{ "link-local-ip", 0, FLAG_LIST, "Container IPv4/IPv6 link-local addresses" }, \
 	{ "log-driver", 0, FLAG_STRING, "Logging driver for the container" }, \
 	{ "log-opt", 0, FLAG_LIST, "Log driver options" }, \
 	{ "mac-address", 0, FLAG_STRING, "Container MAC address (e.g., 92:d0:c6:0a:29:33)" }, \
@@ -92,6 +94,8 @@
 	{ "workdir", 'w', FLAG_STRING, "Working directory inside the container" }
 
 /* Body of POST /containers/create. f->args: image and command. detach: nothing is attached. NULL with e. */
+/* create_net.c: --network and what goes with it, to HostConfig.NetworkMode and NetworkingConfig.EndpointsConfig. */
+int create_networks(const struct flags *f, json_t *host, json_t *endpoints, struct err *e);
 json_t *create_body(const struct flags *f, bool detach, struct err *e);
 
 #endif

@@ -27,6 +27,7 @@ static const struct command *const tables[] = {
 	commands_inspect,
 	commands_network,
 	commands_net,
+	commands_network_edit,
 	commands_system,
 	commands_volume,
 	commands_stats,

@@ -84,7 +84,7 @@ int spec_volume(const char *text, json_t *binds, json_t *volumes, struct err *e)
 }
 
 /* Go's encoding/csv for one line: fields in quotes may hold commas, "" is a quote. */
-static char **csv_fields(const char *s)
+char **spec_csv(const char *s)
 {
 	struct buf b CLEANUP(buf_done) = BUF_INIT;
 	char **out = NULL;
@@ -175,7 +175,7 @@ static int mount_field(json_t *m, const char *key, const char *value, struct err
 
 int spec_mount(const char *text, json_t *mounts, struct err *e)
 {
-	char **fields CLEANUP(strv_freep) = csv_fields(text);
+	char **fields CLEANUP(strv_freep) = spec_csv(text);
 	json_t *m CLEANUP(json_freep) = json_object();
 	const char *type, *src;
 

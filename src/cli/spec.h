@@ -27,6 +27,8 @@ int spec_label(const char *text, json_t *labels, struct err *e);
 int spec_label_file(const char *path, json_t *labels, struct err *e);
 /* "name:address". */
 int spec_host(const char *text, json_t *hosts, struct err *e);
+/* The fields of a line of comma-separated values (RFC 4180); the caller frees. */
+char **spec_csv(const char *text);
 /* errno's text as Go writes it: "no such file or directory". */
 const char *spec_errno(int code);
 /* For flags: the reason only. */

@@ -3,6 +3,7 @@
  * From a create request and an image's configuration to the stored document. Every key is looked up in a table: what works is
  * checked, what does not work yet is refused by name unless it holds its default, what is unknown is ignored as dockerd does.
  */
+#include "engine/endpoints.h"
 #include "engine/mounts.h"
 
 #include <stdio.h>
@@ -29,7 +30,7 @@ static const struct key host_keys[] = {
 	{ "Binds", LIST }, { "ContainerIDFile", TEXT }, { "LogConfig", OBJECT }, { "NetworkMode", TEXT }, { "PortBindings", OBJECT },
 	{ "RestartPolicy", OBJECT }, { "AutoRemove", FLAG }, { "VolumeDriver", TEXT }, { "VolumesFrom", LIST }, { "CapAdd", LIST },
 	{ "CapDrop", LIST }, { "CgroupnsMode", TEXT }, { "Dns", LIST }, { "DnsOptions", LIST }, { "DnsSearch", LIST },
-	{ "ExtraHosts", LIST }, { "GroupAdd", LIST }, { "IpcMode", TEXT }, { "Cgroup", REFUSE, "cgroups of other containers are not joined" }, { "Links", REFUSE },
+	{ "ExtraHosts", LIST }, { "GroupAdd", LIST }, { "IpcMode", TEXT }, { "Cgroup", REFUSE, "cgroups of other containers are not joined" }, { "Links", LIST },
 	{ "OomScoreAdj", NUMBER }, { "PidMode", TEXT }, { "Privileged", FLAG }, { "PublishAllPorts", FLAG }, { "ReadonlyRootfs", FLAG },
 	{ "SecurityOpt", LIST }, { "UTSMode", TEXT }, { "UsernsMode", TEXT }, { "ShmSize", NUMBER }, { "Isolation", TEXT },
 	{ "CpuShares", NUMBER }, { "Memory", NUMBER }, { "NanoCpus", NUMBER }, { "CgroupParent", TEXT }, { "BlkioWeight", NUMBER },
@@ -546,7 +547,7 @@ void engine_create(struct engine *en, const char *name, const json_t *body, void
 	char id[ID_LEN + 1], picked[256];
 	struct mounts_in mounts = { .from = mounts_of, .user = en };
 	struct image *im;
-	json_t *doc, *net;
+	json_t *doc;
 
 	cr->en = en;
 	cr->done = done;
@@ -569,12 +570,10 @@ void engine_create(struct engine *en, const char *name, const json_t *body, void
 	doc = create_document(id, picked, body, image_id(im), image_config(im), &mounts, cr->warnings, &cr->e);
 	if (!doc)
 		goto fail;
-	net = net_inspect(en->net, json_str(json_object_get(doc, "HostConfig"), "NetworkMode", "bridge"), &cr->e);
-	if (!net) {
+	if (endpoints_create(en, doc, body, &cr->e) < 0) {
 		json_decref(doc);
 		goto fail;
 	}
-	json_decref(net);
 	cr->c = container_new(en, id, doc);
 	cr->c->phase = PHASE_CLEANING;	/* nobody may use it before it is on disk */
 	mounts_provide(cr->c, provided, cr);

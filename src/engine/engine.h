@@ -65,9 +65,17 @@ json_t *engine_inspect(struct engine *en, const char *ref, bool size, struct err
 json_t *engine_top(struct engine *en, const char *ref, const char *ps_args, struct err *e);			/* {"Titles", "Processes"} */
 json_t *engine_info(struct engine *en);			/* SystemInfo */
 json_t *engine_version(struct engine *en);		/* SystemVersion */
-/* NetworkInspect with Containers filled in. */
+/* NetworkInspect with Containers filled in. filters as in filter.h. */
 json_t *engine_network_list(struct engine *en, const json_t *filters, struct err *e);
 json_t *engine_network_inspect(struct engine *en, const char *ref, struct err *e);
+/* Bodies are the API's, borrowed. */
+void engine_network_create(struct engine *en, const json_t *body, void (*done)(void *user, const char *id, const char *warning, const struct err *e),
+			   void *user);
+void engine_network_remove(struct engine *en, const char *ref, engine_done *done, void *user);
+/* {"Container", "EndpointConfig"}; running or not. Other connections of the container stay as they are. */
+void engine_network_connect(struct engine *en, const char *network, const json_t *body, engine_done *done, void *user);
+void engine_network_disconnect(struct engine *en, const char *network, const json_t *body, engine_done *done, void *user);	/* {"Container", "Force"} */
+void engine_network_prune(struct engine *en, const json_t *filters, void (*done)(void *user, const json_t *result, const struct err *e), void *user);
 bool engine_container_tty(struct engine *en, const char *ref, bool *tty, struct err *e);	/* false: no such container */
 int engine_resize(struct engine *en, const char *ref, unsigned rows, unsigned cols, struct err *e);
 

@@ -10,6 +10,7 @@ libengine_a_SOURCES = \
 	src/engine/create.c \
 	src/engine/device.c \
 	src/engine/doc.c \
+	src/engine/endpoints.c src/engine/endpoints.h \
 	src/engine/engine.c src/engine/engine.h \
 	src/engine/engine_priv.h \
 	src/engine/events.c \
@@ -17,6 +18,7 @@ libengine_a_SOURCES = \
 	src/engine/exec_process.c \
 	src/engine/health.c \
 	src/engine/filter.c src/engine/filter.h \
+	src/engine/hosts.c \
 	src/engine/info.c \
 	src/engine/inspect.c \
 	src/engine/join.c \
@@ -25,6 +27,7 @@ libengine_a_SOURCES = \
 	src/engine/logs.c \
 	src/engine/lab.c src/engine/lab.h \
 	src/engine/mounts.c src/engine/mounts.h \
+	src/engine/networks.c \
 	src/engine/pause.c \
 	src/engine/prepare.c src/engine/prepare.h \
 	src/engine/provide.c \

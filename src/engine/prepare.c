@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/prepare.h"
 
+#include "engine/endpoints.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -13,10 +15,40 @@
 #include "base/file.h"
 #include "engine/mounts.h"
 
+/* Itself, or the one whose network and with it whose names it shares. */
+static struct container *names_owner(struct container *c, struct err *e)
+{
+	while (c && str_starts(doc_network(c), "container:"))
+		c = engine_find(c->en, doc_network(c) + strlen("container:"), e);
+	return c;
+}
+
+static int names_of(struct prepare *p, struct container *c, struct err *e)
+{
+	struct container *t = names_owner(c, e);
+	CLEANUP(mem_freep) char *dir = t ? container_dir(t) : NULL;
+	const char *hostname = t ? json_str(doc_config(t), "Hostname", "") : "";
+	struct buf hosts = BUF_INIT;
+	json_t *nw;
+	int rc;
+
+	if (!t)
+		return -1;
+	p->shared = t != c;
+	p->files = mem_printf("%s/files", dir);
+	p->host_net = str_eq(doc_network(t), "host");
+	p->hostname = mem_strdup(*hostname ? hostname : c->en->hostname);
+	nw = net_inspect(c->en->net, "bridge", NULL);
+	p->gateway = mem_strdup(json_str(json_array_get(json_path(nw, "IPAM.Config"), 0), "Gateway", ""));
+	json_decref(nw);
+	rc = hosts_of(c, &hosts, e);
+	p->hosts = hosts.data;
+	return rc;
+}
+
 struct prepare *prepare_new(struct container *c, struct err *e)
 {
 	struct image *im = image_find(c->en->images, json_str(c->doc, "Image", ""), e);
-	const char *hostname = json_str(doc_config(c), "Hostname", "");
 	pid_t ipc, pid;
 	struct prepare *p;
 
@@ -36,10 +68,11 @@ struct prepare *prepare_new(struct container *c, struct err *e)
 	p->mounts = json_incref(doc_mounts(c));
 	p->path = json_str(c->doc, "Path", "");
 	p->netns = mem_strdup(json_str(c->net, "NetNS", ""));
-	p->ip = mem_strdup(json_str(c->net, "IPAddress", ""));
-	p->host_net = str_eq(doc_network(c), "host");
-	p->hostname = mem_strdup(*hostname ? hostname : c->en->hostname);
 	p->cgroup = container_cgroup(c);
+	if (names_of(p, c, e) < 0) {
+		prepare_free(p);
+		return NULL;
+	}
 	return p;
 }
 
@@ -51,7 +84,9 @@ void prepare_free(struct prepare *p)
 	free(p->run_dir);
 	free(p->netns);
 	free(p->hostname);
-	free(p->ip);
+	free(p->files);
+	free(p->hosts);
+	free(p->gateway);
 	free(p->cgroup);
 	strv_free(p->layers);
 	json_decref(p->config);
@@ -83,16 +118,10 @@ static void hosts_text(const struct prepare *p, struct buf *b)
 		const char *ip = colon ? colon + 1 : "";
 
 		if (colon)
-			buf_printf(b, "%s\t%.*s\n", ip, (int)(colon - s), s);
+			buf_printf(b, "%s\t%.*s\n", str_eq(ip, "host-gateway") ? p->gateway : ip, (int)(colon - s), s);
 	}
-	if (*p->ip && !p->host_net) {
-		const char *domain = json_str(p->config, "Domainname", "");
-
-		if (*domain)
-			buf_printf(b, "%s\t%s.%s %s\n", p->ip, p->hostname, domain, p->hostname);
-		else
-			buf_printf(b, "%s\t%s\n", p->ip, p->hostname);
-	}
+	if (p->hosts)
+		buf_adds(b, p->hosts);
 }
 
 static void list_line(const json_t *host, const char *key, const char *word, struct buf *b)
@@ -180,14 +209,30 @@ static int make_dirs(const struct prepare *p, struct err *e)
 	return r < 0 ? err_errno(e, -r, "cannot make %s", p->run_dir) : 0;
 }
 
+static int write_names(struct prepare *p)
+{
+	struct buf hosts = BUF_INIT, resolv = BUF_INIT, name = BUF_INIT;
+	int r;
+
+	hosts_text(p, &hosts);
+	resolv_text(p, &resolv);
+	buf_printf(&name, "%s\n", p->hostname);
+	r = put_file(p->files, "hosts", hosts.data ? hosts.data : "", hosts.len, 0644, &p->e) < 0 ||
+	    put_file(p->files, "resolv.conf", resolv.data ? resolv.data : "", resolv.len, 0644, &p->e) < 0 ||
+	    put_file(p->files, "hostname", name.data, name.len, 0644, &p->e) < 0 ? -1 : 0;
+	buf_done(&hosts);
+	buf_done(&resolv);
+	buf_done(&name);
+	return r;
+}
+
 static int prepare_all(struct prepare *p)
 {
 	char *upper CLEANUP(mem_freep) = mem_printf("%s/upper", p->dir), *bundle CLEANUP(mem_freep) = prepare_bundle(p);
-	char *files CLEANUP(mem_freep) = mem_printf("%s/files", p->dir), *rootfs CLEANUP(mem_freep) = mem_printf("%s/bundle/rootfs", p->dir);
-	struct buf hosts = BUF_INIT, resolv = BUF_INIT, name = BUF_INIT;
+	char *rootfs CLEANUP(mem_freep) = mem_printf("%s/bundle/rootfs", p->dir);
 	struct user_ids ids = { 0 };
 	struct spec_in in = { .id = p->id, .config = p->config, .host = p->host, .path = p->path, .args = p->args, .rootfs = rootfs,
-			      .netns = p->netns, .hostname = p->hostname, .files = files, .cgroups_path = p->cgroup, .mounts = p->mounts, .bundle = bundle,
+			      .netns = p->netns, .hostname = p->hostname, .files = p->files, .cgroups_path = p->cgroup, .mounts = p->mounts, .bundle = bundle,
 			      .ipc_pid = p->ipc_pid, .pid_pid = p->pid_pid };
 	json_t *spec = NULL;
 	char *text = NULL;
@@ -202,12 +247,7 @@ static int prepare_all(struct prepare *p)
 	in.groups = ids.groups;
 	in.n_groups = ids.n_groups;
 	in.home = ids.home;
-	hosts_text(p, &hosts);
-	resolv_text(p, &resolv);
-	buf_printf(&name, "%s\n", p->hostname);
-	if (put_file(files, "hosts", hosts.data ? hosts.data : "", hosts.len, 0644, &p->e) < 0 ||
-	    put_file(files, "resolv.conf", resolv.data ? resolv.data : "", resolv.len, 0644, &p->e) < 0 ||
-	    put_file(files, "hostname", name.data, name.len, 0644, &p->e) < 0)
+	if (!p->shared && write_names(p) < 0)
 		goto out;
 	spec = spec_make(&in, &p->e);
 	if (!spec)
@@ -218,9 +258,6 @@ out:
 	free(text);
 	json_decref(spec);
 	user_ids_done(&ids);
-	buf_done(&hosts);
-	buf_done(&resolv);
-	buf_done(&name);
 	return ret;
 }
 

@@ -10,12 +10,15 @@ struct prepare {
 	struct work work;
 	struct container *c;		/* for done(); the worker does not look into it */
 	char id[ID_LEN + 1];
-	char *dir, *run_dir, *netns, *hostname, *ip, *cgroup;
+	char *dir, *run_dir, *netns, *hostname, *cgroup;
+	char *files;			/* hosts, hostname, resolv.conf; another container's when it shares that one's network */
+	char *hosts;			/* the lines of its networks and links */
+	char *gateway;			/* what "host-gateway" stands for */
 	char **layers;
 	json_t *config, *host, *args, *mounts;	/* references; their content does not change after creation */
 	pid_t ipc_pid, pid_pid;		/* whose namespaces are joined; 0 */
 	const char *path;
-	bool host_net;
+	bool host_net, shared;
 	struct err e;
 };
 

@@ -13,6 +13,8 @@
 #include "engine/mounts.h"
 #include "engine/prepare.h"
 
+#include "engine/endpoints.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -79,8 +81,6 @@ static void cleaned(void *user)
 	struct container *c = user;
 	json_t *s = doc_state(c);
 
-	json_decref(c->net);
-	c->net = NULL;
 	mounts_release(c);
 	if (c->started_ok) {
 		set_state(c, "exited", 0);
@@ -97,6 +97,9 @@ static void cleaned(void *user)
 		doc_set(s, "Error", json_string(c->start_err.msg));
 		doc_set_time(s, "FinishedAt", doc_time(s, "StartedAt") ? clock_wall() : 0);
 	}
+	endpoints_events(c, "disconnect");
+	json_decref(c->net);
+	c->net = NULL;
 	(void)FAULT("engine.exit");
 	container_save(c, saved_at_rest, c);
 }
@@ -255,19 +258,53 @@ static void volumes_ready(void *user, const struct err *e)
 static void net_opened(void *user, json_t *record, const struct err *e)
 {
 	struct container *c = user;
+	struct err why;
 
 	if (e) {
-		fail(c, e);
+		why = *e;
+		(void)err_wrap(&why, "failed to set up container networking");
+		fail(c, &why);
 		return;
 	}
 	c->net = json_incref(record);
 	c->net_open = true;
+	endpoints_events(c, "connect");
+	hosts_relink(c);
 	mounts_acquire(c, volumes_ready, c);
 }
 
-static const char *wanted_ip(struct container *c)
+/* The endpoints of doc "Networks", then the sandbox. */
+static void open_sandbox(struct container *c, const struct net_port *ports, size_t n_ports)
 {
-	return json_str(json_obj(c->doc, "Endpoint"), "IPv4Address", NULL);
+	json_t *networks = json_obj(c->doc, "Networks"), *ep;
+	size_t n = json_object_size(networks), i = 0;
+	struct endpoint_want *w = mem_zalloc((n + 1) * sizeof(*w));
+	struct net_endpoint_spec *specs = mem_zalloc((n + 1) * sizeof(*specs));
+	struct net_sandbox_spec spec = { .id = c->id, .name = container_name(c), .endpoints = specs, .n_endpoints = n, .ports = ports, .n_ports = n_ports };
+	const char *network;
+
+	json_object_foreach(networks, network, ep) {
+		endpoint_spec(c, network, ep, &w[i]);
+		specs[i] = w[i].spec;
+		i++;
+	}
+	net_sandbox_open(c->en->net, &spec, net_opened, c);
+	for (i = 0; i < n; i++)
+		endpoint_want_done(&w[i]);
+	free(w);
+	free(specs);
+}
+
+static void join_sandbox(struct container *c)
+{
+	struct err e = { 0 };
+	struct container *t = endpoints_joined(c, &e);
+	struct net_sandbox_spec spec = { .id = c->id, .name = container_name(c), .join = t ? json_str(t->net, "NetNS", "") : NULL };
+
+	if (t)
+		net_sandbox_open(c->en->net, &spec, net_opened, c);
+	else
+		fail(c, &e);
 }
 
 static void open_net(void *user);
@@ -289,18 +326,16 @@ static void open_net(void *user)
 		waiter_add(&c->unwritten, c, unwritten, c);
 		return;
 	}
+	if (str_starts(doc_network(c), "container:")) {
+		join_sandbox(c);
+		return;
+	}
 	if (net_ports_from_api(json_object_get(doc_config(c), "ExposedPorts"), json_object_get(doc_host(c), "PortBindings"),
 			       json_flag(doc_host(c), "PublishAllPorts", false), &ports, &n, &e) < 0) {
 		fail(c, &e);
 		return;
 	}
-	{
-		const char *mac = json_str(doc_config(c), "MacAddress", "");
-		struct net_sandbox_spec spec = { .id = c->id, .name = container_name(c), .network = doc_network(c), .ip = wanted_ip(c),
-						 .mac = *mac ? mac : NULL, .ports = ports, .n_ports = n };
-
-		net_sandbox_open(c->en->net, &spec, net_opened, c);
-	}
+	open_sandbox(c, ports, n);
 	free(ports);
 }
 

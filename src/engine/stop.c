@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* start, stop, kill, restart, remove, rename as asked for by clients; the end of a container. */
+#include "engine/endpoints.h"
 #include "engine/mounts.h"
 
 #include <fcntl.h>
@@ -448,5 +449,6 @@ void engine_rename(struct engine *en, const char *ref, const char *name, engine_
 	map_del(en->by_name, container_name(c));
 	doc_set(c->doc, "Name", json_sprintf("/%s", name));
 	map_put(en->by_name, name, c);
+	endpoints_renamed(c);
 	container_save(c, renamed, r);
 }

@@ -10,21 +10,25 @@
 #include "base/mem.h"
 
 /*
- * Theory of operation. A subnet is a bitmap with one bit an address, so that taking a wanted address, adopting one after a restart and
- * giving one back are the same bit. Large subnets are cut: a container host has no use for more than 2^16 addresses of one network,
- * and 2^16 bits are 8 KiB. Past that only the first 2^16 of the range can be handed out by the engine, wanted addresses beyond are
- * refused by name.
+ * Theory of operation. What the engine hands out by itself is a window: the range, or the subnet, cut to its first 2^16 addresses (a container host
+ * has no use for more of one network). The window is a bitmap with one bit an address, 8 KiB at most, so that taking a wanted address, adopting
+ * one after a restart and giving one back are the same bit. Wanted and reserved addresses outside of it, which people write by hand, are kept in a list.
  */
 enum { IPAM_BITS_MAX = 16 };
 
 struct ipam {
 	struct net_cidr subnet;
 	struct in6_addr gateway;
-	uint64_t first, last;		/* offsets the engine hands out by itself, inclusive */
-	uint64_t size;			/* bits */
+	struct in6_addr base;		/* of the window */
+	uint64_t size;			/* of the window */
 	uint64_t cursor;		/* looked at next */
 	size_t used;
 	uint64_t *taken, *reserved;
+	struct far {
+		struct in6_addr addr;
+		bool reserved;
+	} *far;
+	size_t n_far;
 };
 
 static bool bit(const uint64_t *map, uint64_t i)
@@ -40,14 +44,14 @@ static void bit_set(uint64_t *map, uint64_t i, bool v)
 		map[i / 64] &= ~(UINT64_C(1) << (i % 64));
 }
 
-/* Offset of a in the subnet; addresses past 2^64 of the base count as far away. */
+/* Place of a in the window; at least m->size when it lies outside. */
 static uint64_t offset(const struct ipam *m, const struct in6_addr *a)
 {
 	uint64_t r = 0;
 	unsigned borrow = 0;
 
 	for (int i = 15; i >= 0; i--) {
-		int d = a->s6_addr[i] - m->subnet.addr.s6_addr[i] - (int)borrow;
+		int d = a->s6_addr[i] - m->base.s6_addr[i] - (int)borrow;
 
 		borrow = d < 0;
 		if (i >= 8)
@@ -55,19 +59,66 @@ static uint64_t offset(const struct ipam *m, const struct in6_addr *a)
 		else if ((uint8_t)d)
 			return UINT64_MAX;
 	}
-	return r;
+	return borrow ? UINT64_MAX : r;
 }
 
-static int reserve(struct ipam *m, const struct in6_addr *a, const char *what, struct err *e)
+static struct far *far_find(const struct ipam *m, const struct in6_addr *a)
+{
+	for (size_t i = 0; i < m->n_far; i++)
+		if (addr_eq(&m->far[i].addr, a))
+			return &m->far[i];
+	return NULL;
+}
+
+static void far_add(struct ipam *m, const struct in6_addr *a, bool reserved)
+{
+	m->far = mem_realloc(m->far, (m->n_far + 1) * sizeof(*m->far));
+	m->far[m->n_far++] = (struct far){ .addr = *a, .reserved = reserved };
+}
+
+static bool is_reserved(const struct ipam *m, const struct in6_addr *a)
+{
+	uint64_t o = offset(m, a);
+	const struct far *f;
+
+	if (o < m->size)
+		return bit(m->reserved, o);
+	f = far_find(m, a);
+	return f && f->reserved;
+}
+
+static void reserve(struct ipam *m, const struct in6_addr *a)
+{
+	uint64_t o = offset(m, a);
+
+	if (o < m->size)
+		bit_set(m->reserved, o, true);
+	else if (!far_find(m, a))
+		far_add(m, a, true);
+}
+
+static int reserve_named(struct ipam *m, const struct in6_addr *a, const char *what, struct err *e)
 {
 	char at[ADDR_TEXT], st[CIDR_TEXT];
-	uint64_t o;
 
 	if (!cidr_has(&m->subnet, a))
 		return err_set(e, ERR_INVALID, "no matching subnet for %s %s: it is not in %s", what, addr_text(a, at), cidr_text(&m->subnet, st));
-	o = offset(m, a);
-	if (o < m->size)
-		bit_set(m->reserved, o, true);
+	reserve(m, a);
+	return 0;
+}
+
+static int window(struct ipam *m, const struct net_cidr *range, struct err *e)
+{
+	struct net_cidr w = range ? cidr_base(range) : m->subnet;
+	unsigned host_bits = 128u - w.prefix;
+	char st[CIDR_TEXT], rt[CIDR_TEXT];
+
+	if (w.prefix < m->subnet.prefix || !cidr_has(&m->subnet, &w.addr))
+		return err_set(e, ERR_INVALID, "ip-range %s is not in the subnet %s", cidr_text(&w, rt), cidr_text(&m->subnet, st));
+	m->base = w.addr;
+	m->size = UINT64_C(1) << (host_bits > IPAM_BITS_MAX ? IPAM_BITS_MAX : host_bits);
+	m->taken = mem_zalloc((m->size + 63) / 64 * 8);
+	m->reserved = mem_zalloc((m->size + 63) / 64 * 8);
 	return 0;
 }
 
@@ -76,56 +127,36 @@ struct ipam *ipam_new(const struct ipam_spec *spec, struct err *e)
 	struct ipam *m = mem_zalloc(sizeof(*m));
 	unsigned host_bits = 128u - spec->subnet.prefix;
 	bool v4 = addr_is4(&spec->subnet.addr);
-	char st[CIDR_TEXT], rt[CIDR_TEXT];
-	uint64_t words;
+	char st[CIDR_TEXT];
 
 	m->subnet = cidr_base(&spec->subnet);
-	if (v4 && host_bits < 1) {
+	if (host_bits < 1) {
 		err_set(e, ERR_INVALID, "subnet %s has no room for a gateway and a container", cidr_text(&m->subnet, st));
 		goto fail;
 	}
-	m->size = UINT64_C(1) << (host_bits > IPAM_BITS_MAX ? IPAM_BITS_MAX : host_bits);
-	words = (m->size + 63) / 64;
-	m->taken = mem_zalloc(words * 8);
-	m->reserved = mem_zalloc(words * 8);
-	/* The network's own and the broadcast address; a /31 has neither (RFC 3021). */
+	if (window(m, spec->range, e) < 0)
+		goto fail;
+	/* The network's own (IPv6: the routers' anycast, RFC 4291 2.6.1) and the broadcast address; a /31 and a /127 have neither (RFC 3021, RFC 6164). */
 	if (host_bits > 1) {
-		bit_set(m->reserved, 0, true);
-		if (v4 && host_bits <= IPAM_BITS_MAX)
-			bit_set(m->reserved, m->size - 1, true);
-	}
-	m->last = m->size - 1;
-	if (spec->range) {
-		struct net_cidr r = cidr_base(spec->range);
-		struct in6_addr end = cidr_last(&r);
+		struct in6_addr last = cidr_last(&m->subnet);
 
-		if (r.prefix < m->subnet.prefix || !cidr_has(&m->subnet, &r.addr)) {
-			err_set(e, ERR_INVALID, "ip-range %s is not in the subnet %s", cidr_text(&r, rt), cidr_text(&m->subnet, st));
-			goto fail;
-		}
-		m->first = offset(m, &r.addr);
-		m->last = offset(m, &end);
-		if (m->first >= m->size) {
-			err_set(e, ERR_INVALID, "ip-range %s lies past the first 65536 addresses of %s", cidr_text(&r, rt), cidr_text(&m->subnet, st));
-			goto fail;
-		}
-		if (m->last >= m->size)
-			m->last = m->size - 1;
+		reserve(m, &m->subnet.addr);
+		if (v4)
+			reserve(m, &last);
 	}
-	m->cursor = m->first;
 	for (size_t i = 0; i < spec->n_aux; i++)
-		if (reserve(m, &spec->aux[i], "auxiliary address", e) < 0)
+		if (reserve_named(m, &spec->aux[i], "auxiliary address", e) < 0)
 			goto fail;
 	if (spec->gateway) {
 		m->gateway = *spec->gateway;
 	} else {
-		uint64_t o = m->first;
+		uint64_t o = 0;
 
-		while (o <= m->last && bit(m->reserved, o))
+		while (o < m->size && bit(m->reserved, o))
 			o++;
-		m->gateway = addr_add(&m->subnet.addr, o);
+		m->gateway = addr_add(&m->base, o);
 	}
-	if (reserve(m, &m->gateway, "gateway", e) < 0)
+	if (reserve_named(m, &m->gateway, "gateway", e) < 0)
 		goto fail;
 	return m;
 fail:
@@ -139,6 +170,7 @@ void ipam_free(struct ipam *m)
 		return;
 	free(m->taken);
 	free(m->reserved);
+	free(m->far);
 	free(m);
 }
 
@@ -154,22 +186,21 @@ const struct in6_addr *ipam_gateway(const struct ipam *m)
 
 int ipam_take(struct ipam *m, struct in6_addr *ret, struct err *e)
 {
-	uint64_t n = m->last - m->first + 1;
 	char st[CIDR_TEXT];
 
-	for (uint64_t i = 0; i < n; i++) {
+	for (uint64_t i = 0; i < m->size; i++) {
 		uint64_t o = m->cursor;
 
-		m->cursor = o == m->last ? m->first : o + 1;
+		m->cursor = o + 1 == m->size ? 0 : o + 1;
 		if (bit(m->taken, o) || bit(m->reserved, o))
 			continue;
 		bit_set(m->taken, o, true);
 		m->used++;
-		*ret = addr_add(&m->subnet.addr, o);
+		*ret = addr_add(&m->base, o);
 		return 0;
 	}
-	return err_set(e, ERR_UNAVAILABLE, "no available IPv4 addresses on this network's address pools: all of %s are in use",
-		       cidr_text(&m->subnet, st));
+	return err_set(e, ERR_UNAVAILABLE, "no available %s addresses on this network's address pools: all of %s are in use",
+		       addr_is4(&m->subnet.addr) ? "IPv4" : "IPv6", cidr_text(&m->subnet, st));
 }
 
 int ipam_take_addr(struct ipam *m, const struct in6_addr *a, struct err *e)
@@ -180,29 +211,35 @@ int ipam_take_addr(struct ipam *m, const struct in6_addr *a, struct err *e)
 	if (!cidr_has(&m->subnet, a))
 		return err_set(e, ERR_INVALID, "Invalid address %s: It does not belong to any of this network's subnets (%s)", addr_text(a, at),
 			       cidr_text(&m->subnet, st));
-	o = offset(m, a);
-	if (o >= m->size)
-		return err_set(e, ERR_INVALID, "address %s lies past the first 65536 of %s", addr_text(a, at), cidr_text(&m->subnet, st));
-	if (bit(m->reserved, o))
+	if (is_reserved(m, a))
 		return err_set(e, ERR_FORBIDDEN, "address %s is reserved on %s (gateway, network or auxiliary address)", addr_text(a, at),
 			       cidr_text(&m->subnet, st));
-	if (bit(m->taken, o))
+	o = offset(m, a);
+	if (o < m->size ? bit(m->taken, o) : far_find(m, a) != NULL)
 		return err_set(e, ERR_FORBIDDEN, "Address already in use: %s", addr_text(a, at));
-	bit_set(m->taken, o, true);
+	if (o < m->size)
+		bit_set(m->taken, o, true);
+	else
+		far_add(m, a, false);
 	m->used++;
 	return 0;
 }
 
 void ipam_give(struct ipam *m, const struct in6_addr *a)
 {
-	uint64_t o;
+	uint64_t o = offset(m, a);
+	struct far *f;
 
-	if (!cidr_has(&m->subnet, a))
-		return;
-	o = offset(m, a);
-	if (o >= m->size || !bit(m->taken, o))
-		return;
-	bit_set(m->taken, o, false);
+	if (o < m->size) {
+		if (!bit(m->taken, o))
+			return;
+		bit_set(m->taken, o, false);
+	} else {
+		f = far_find(m, a);
+		if (!f || f->reserved)
+			return;
+		*f = m->far[--m->n_far];
+	}
 	m->used--;
 }
 
@@ -241,4 +278,22 @@ int ipam_pool_pick(const struct net_cidr *taken, size_t n, struct net_cidr *ret,
 	return err_set(e, ERR_UNAVAILABLE,
 		       "could not find an available, non-overlapping IPv4 address pool among the defaults to assign to the network: "
 		       "all of 172.17.0.0/16 to 172.31.0.0/16 and 192.168.0.0/16 overlap routes of the host or other networks");
+}
+
+int ipam_pool_pick6(const struct net_cidr *ula, const struct net_cidr *taken, size_t n, struct net_cidr *ret, struct err *e)
+{
+	char text[CIDR_TEXT];
+
+	for (uint32_t i = 0; i < 65536; i++) {
+		struct net_cidr c = { .addr = ula->addr, .prefix = 64 };
+
+		c.addr.s6_addr[6] = (uint8_t)(i >> 8);
+		c.addr.s6_addr[7] = (uint8_t)i;
+		if (is_free(&c, taken, n)) {
+			*ret = c;
+			return 0;
+		}
+	}
+	return err_set(e, ERR_UNAVAILABLE, "could not find an available, non-overlapping IPv6 address pool among the defaults to assign to the network: "
+		       "all of %s is taken", cidr_text(ula, text));
 }

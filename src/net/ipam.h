@@ -25,7 +25,7 @@ const struct in6_addr *ipam_gateway(const struct ipam *m);
 /* The next free one after the last handed out (an address rests as long as it can). "no available IPv4 addresses on this network's
  * address pools" when all are taken. */
 int ipam_take(struct ipam *m, struct in6_addr *ret, struct err *e);
-/* A wanted one: outside the subnet, reserved and taken are errors; outside the range is fine. */
+/* A wanted one: outside the subnet, reserved and taken are errors; outside the range, or past what ipam_take() hands out, is fine. */
 int ipam_take_addr(struct ipam *m, const struct in6_addr *a, struct err *e);
 void ipam_give(struct ipam *m, const struct in6_addr *a);	/* not taken: nothing happens */
 size_t ipam_used(const struct ipam *m);				/* without gateway and reserved ones */
@@ -35,5 +35,7 @@ size_t ipam_used(const struct ipam *m);				/* without gateway and reserved ones 
  * other networks, the host's routes and addresses.
  */
 int ipam_pool_pick(const struct net_cidr *taken, size_t n, struct net_cidr *ret, struct err *e);
+/* The same for IPv6: the first free /64 of an own /48 (RFC 4193). */
+int ipam_pool_pick6(const struct net_cidr *ula, const struct net_cidr *taken, size_t n, struct net_cidr *ret, struct err *e);
 
 #endif

@@ -38,7 +38,7 @@ static const char *sandbox_at(struct net *n, const struct in6_addr *a)
 	size_t it = 0;
 
 	while ((s = map_next(n->sandboxes, &it, NULL)))
-		if (sandbox_has(s, a))
+		if (sandbox_by_addr(s, a))
 			return s->id;
 	return "";
 }
@@ -59,7 +59,7 @@ static void on_flow(void *user, const struct dp_flow *f)
 	if (all->sandbox) {
 		struct sandbox *s = map_get(all->n->sandboxes, all->sandbox);
 
-		if (!s || !sandbox_has(s, &f->container))
+		if (!s || !sandbox_by_addr(s, &f->container))
 			return;
 	}
 	if (all->len == all->cap) {

@@ -9,14 +9,17 @@
 
 /* Backends as others name them, by address, into what the data path needs: their endpoints' generations. */
 
-static struct sandbox *owner_of(const struct net *n, const struct in6_addr *a)
+static const struct endpoint *owner_of(const struct net *n, const struct in6_addr *a)
 {
 	struct sandbox *s;
 	size_t it = 0;
 
-	while ((s = map_next(n->sandboxes, &it, NULL)))
-		if (sandbox_has(s, a))
-			return s;
+	while ((s = map_next(n->sandboxes, &it, NULL))) {
+		const struct endpoint *ep = sandbox_by_addr(s, a);
+
+		if (ep)
+			return ep;
+	}
 	return NULL;
 }
 
@@ -34,13 +37,13 @@ int net_lb_set(struct net *n, const struct net_lb *lb, const struct net_lb_backe
 	if (len > MAGLEV_MAX)
 		return err_set(e, ERR_INVALID, "%zu backends behind %s port %u are more than %d", len, addr_text(&lb->addr, t), lb->port, MAGLEV_MAX);
 	for (size_t i = 0; i < len; i++) {
-		const struct sandbox *s = owner_of(n, &b[i].addr);
+		const struct endpoint *ep = owner_of(n, &b[i].addr);
 
 		if (addr_is4(&b[i].addr) != addr_is4(&lb->addr))
 			return err_set(e, ERR_INVALID, "the backend %s is of another address family than what it is to serve", addr_text(&b[i].addr, t));
-		if (!s)
+		if (!ep)
 			return err_set(e, ERR_NOT_FOUND, "the backend %s is no container's address", addr_text(&b[i].addr, t));
-		to[i] = (struct dp_backend){ .addr = b[i].addr, .port = b[i].port, .generation = s->generation, .weight = b[i].weight };
+		to[i] = (struct dp_backend){ .addr = b[i].addr, .port = b[i].port, .generation = ep->generation, .weight = b[i].weight };
 	}
 	return n->ops->lb_set(n->dp, &d, to, len, e);
 }

@@ -99,7 +99,7 @@ void net_free(struct net *n)
 	/* The proxy's answers to closings are in the loop's queue. */
 	while (n->pending)
 		(void)loop_turn(n->loop, 0);
-	openings_drop(n);
+	waiting_drop(n);
 	reaper_free(n->reaper);
 	while ((s = map_next(n->sandboxes, &it, NULL)))
 		sandbox_free(s);

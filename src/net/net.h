@@ -31,9 +31,19 @@ struct net *net_new(struct loop *l, struct work_pool *p, struct store *st, const
 void net_free(struct net *n);
 const char *net_datapath_name(const struct net *n);	/* "ebpf", "proxy" */
 
-/* Networks in the API's shape (NetworkInspect without Containers; the engine adds them). New references. */
+/*
+ * Networks in the API's shape (NetworkInspect without Containers; the engine adds them). New references. References are names, ids or
+ * unambiguous prefixes of ids; "network x not found".
+ */
 json_t *net_list(const struct net *n);
-json_t *net_inspect(const struct net *n, const char *name_or_id, struct err *e);	/* "network x not found" */
+json_t *net_inspect(const struct net *n, const char *name_or_id, struct err *e);
+/*
+ * body: NetworkCreateRequest, borrowed. done once the network is in the kernel and on disk (warning may be NULL), or nothing is. A name that is in
+ * use: ERR_CONFLICT "network with name x already exists"; subnets that overlap another network's: ERR_FORBIDDEN.
+ */
+void net_network_create(struct net *n, const json_t *body, void (*done)(void *user, const char *id, const char *warning, const struct err *e), void *user);
+/* done once its removal is on disk; its bridge goes a moment later. Predefined ones and ones with endpoints: ERR_FORBIDDEN. */
+void net_network_remove(struct net *n, const char *ref, void (*done)(void *user, const struct err *e), void *user);
 
 /* A port to publish. */
 struct net_port {
@@ -48,25 +58,48 @@ struct net_port {
  */
 int net_ports_from_api(const json_t *exposed, const json_t *bindings, bool publish_all, struct net_port **ret, size_t *n, struct err *e);
 
+/* A container's place on a network. */
+struct net_endpoint_spec {
+	const char *network;		/* name or id; "host", "none" too */
+	const char *ip, *ip6, *mac;	/* wanted, or NULL */
+	const char *ifname;		/* of the interface inside, NULL: the first free ethN */
+	int gw_priority;		/* the highest one gives the default routes; equals: the name that sorts first */
+	const char *const *names;	/* under which the others on the network find it: the container's name first, its short id, aliases */
+	size_t n_names;
+	const char *const *links;	/* "container:alias": other names this one knows others by */
+	size_t n_links;
+};
+
 struct net_sandbox_spec {
 	const char *id;			/* container id */
 	const char *name;		/* for messages: container name */
-	const char *network;		/* name or id of the network; "host", "none" too */
-	const char *ip, *mac;		/* wanted, or NULL */
+	const char *join;		/* path of the namespace of another sandbox to share, NULL: an own one. Then there are no endpoints and no ports. */
+	const struct net_endpoint_spec *endpoints;	/* the one whose interface comes first, first */
+	size_t n_endpoints;
 	const struct net_port *ports;
 	size_t n_ports;
 };
 
 /*
- * Creates the namespace, the endpoint and the published ports; everything or nothing. done(record, NULL): record is a new document
+ * Creates the namespace, the endpoints and the published ports; everything or nothing. done(record, NULL): record is a document
  * the engine keeps (borrowed in the call) and hands back to adopt/close after a restart:
- *   {"NetNS": path ("" for host), "HostVeth": name, "NetworkID", "Network": name, "EndpointID", "IPAddress", "IPPrefixLen", "Gateway", "MacAddress",
+ *   {"NetNS": path ("" for host), "Endpoints": [{"NetworkID", "Network": name, "EndpointID", "HostVeth", "IfName", "MacAddress", "IPAddress",
+ *    "IPPrefixLen", "Gateway", "GlobalIPv6Address", "GlobalIPv6PrefixLen", "IPv6Gateway", "GwPriority", "DNSNames", "Links"}],
  *    "Ports": {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}]}}
  * Conflicts: "... Bind for 0.0.0.0:8080 failed: port is already allocated" (another sandbox) or "... address already in use" (a host process),
  * worded as docker's "driver failed programming external connectivity on endpoint NAME (ID): ...".
  * spec is copied.
  */
-void net_sandbox_open(struct net *n, const struct net_sandbox_spec *spec, void (*done)(void *user, json_t *record, const struct err *e), void *user);
+typedef void net_record_done(void *user, json_t *record, const struct err *e);
+void net_sandbox_open(struct net *n, const struct net_sandbox_spec *spec, net_record_done *done, void *user);
+/*
+ * Puts an open sandbox on one more network, or takes it off one, without touching its other endpoints; default routes and published ports move when
+ * another endpoint is to give them. Changes of one sandbox happen one after the other. done gets the new record; after an error nothing has changed.
+ */
+void net_sandbox_connect(struct net *n, const char *id, const struct net_endpoint_spec *spec, net_record_done *done, void *user);
+void net_sandbox_disconnect(struct net *n, const char *id, const char *network, net_record_done *done, void *user);
+/* Other names for its endpoint on the network from now on; the new record (a new reference), NULL when there is no such endpoint. */
+json_t *net_sandbox_rename(struct net *n, const char *id, const char *name, const char *network, const char *const *names, size_t n_names);
 /* Removes ports, flows, veth, namespace, address. Missing parts are fine. record is copied. */
 void net_sandbox_close(struct net *n, const char *id, const json_t *record, void (*done)(void *user), void *user);
 /* After a restart: takes over what is in the kernel (address, reserved listeners, data path entries); blocking, at start. */

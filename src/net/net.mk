@@ -4,7 +4,7 @@ include src/net/ebpf/ebpf.mk
 include src/net/nft/nft.mk
 libnet_a_SOURCES += \
 	src/net/addr.c src/net/addr.h \
-	src/net/datapath.h \
+	src/net/datapath.h src/net/endpoint.c \
 	src/net/inuse.c src/net/inuse.h \
 	src/net/ipam.c src/net/ipam.h \
 	src/net/lab.c src/net/lab.h \
@@ -12,13 +12,15 @@ libnet_a_SOURCES += \
 	src/net/maglev.c src/net/maglev.h \
 	src/net/net.c src/net/net.h src/net/net_priv.h \
 	src/net/netns.c \
-	src/net/network.c \
+	src/net/network.c src/net/network_priv.h src/net/network_apply.c src/net/network_bridge.c src/net/network_make.c \
+	src/net/network_taken.c \
 	src/net/none.c \
 	src/net/ports.c \
 	src/net/publish.c src/net/publish.h \
 	src/net/record.c \
 	src/net/rtnl.c src/net/rtnl.h src/net/rtnl_priv.h src/net/rtnl_read.c \
-	src/net/sandbox.c src/net/sandbox.h src/net/sandbox_kernel.c src/net/sandbox_reap.c \
+	src/net/sandbox.c src/net/sandbox.h src/net/sandbox_adopt.c src/net/sandbox_connect.c src/net/sandbox_kernel.c \
+	src/net/sandbox_ports.c src/net/sandbox_reap.c \
 	src/net/watch.c \
 	src/net/proxy/proxy.c src/net/proxy/proxy.h src/net/proxy/proxy_priv.h \
 	src/net/proxy/tcp.c \

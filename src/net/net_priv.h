@@ -17,7 +17,8 @@ enum { NET_MTU = 1500 };
 
 struct watch;
 struct reaper;
-struct opening;
+struct waiting;
+struct bridge_going;
 
 struct net {
 	struct loop *loop;
@@ -29,31 +30,43 @@ struct net {
 	struct datapath *dp;
 	struct rtnl *rtnl;		/* loop thread */
 	struct watch *watch;
+	struct net_cidr ula;		/* our /48 for IPv6 networks without a subnet of their own */
 	struct map *networks;		/* id -> struct network */
 	struct map *sandboxes;		/* container id -> struct sandbox */
 	struct port_table *ports;
 	struct proxy *proxy;
 	struct net_drops *followers;	/* lab.c */
-	unsigned pending;		/* closings under way */
+	unsigned pending;		/* closings and commits under way */
 	struct reaper *reaper;		/* sandbox_reap.c */
-	struct opening *waiting;	/* for an address that rests */
+	struct waiting *waiting;	/* for an address that rests */
+	struct bridge_going *going;	/* bridges being removed */
 	bool stopping;			/* in net_free(): the pool and the callers are gone */
 };
 
-enum network_driver { DRIVER_BRIDGE, DRIVER_HOST, DRIVER_NULL, DRIVER_COUNT };
+enum network_driver { DRIVER_BRIDGE, DRIVER_HOST, DRIVER_NULL, DRIVER_MACVLAN, DRIVER_COUNT };
 
 struct network {
+	struct net *n;
 	char id[65];
 	char *name;
 	enum network_driver driver;
+	bool making, going;		/* not on disk yet; not there any more: nobody finds it, but its name and subnets are taken */
 	json_t *doc;			/* the API's shape */
+	struct ipam **pool;		/* a subnet each, IPv4 and IPv6 */
+	size_t n_pools;
+	bool user4, user6;		/* the subnets of the family were asked for */
+	bool predefined, internal, attachable, config_only;
+	uint32_t mtu;
+	char if_prefix[12];		/* of interfaces inside containers: "eth" */
 	/* DRIVER_BRIDGE */
 	char bridge[16];
-	uint32_t ifindex, mtu;
+	bool foreign;			/* the bridge was there before us and stays */
+	uint32_t ifindex;		/* 0: the bridge could not be made, see the log */
 	uint8_t mac[6];
-	struct ipam *ipam;
-	bool masquerade, internal;
-	unsigned busy;			/* sandboxes on it, and those being made */
+	bool masquerade, icc;
+	bool no_gateway;		/* gateway mode isolated: the bridge has no address */
+	char host_ip[ADDR_TEXT];	/* where ports are published that name no address; "" everywhere */
+	unsigned busy;			/* endpoints on it, and those being made */
 	unsigned resting;		/* of these: closed, their veth still to be removed */
 };
 
@@ -62,6 +75,7 @@ int network_load(struct net *n, struct err *e);		/* defaults and stored ones, th
 struct network *network_find(const struct net *n, const char *ref, struct err *e);
 struct network *network_by_id(const struct net *n, const char *id);
 void network_free(struct network *nw);
+void network_mac_new(uint8_t mac[6]);
 /* "kedge:<instance>:<id>" */
 void net_alias(const struct net *n, const char *id, char *out, size_t size);
 
@@ -75,14 +89,29 @@ bool net_veth_name(const char *name);			/* of the form we give our veths */
 /* netns.c; blocking, pool threads (and the start). */
 /* A namespace bound at path, loopback up, its sysctls set; inner is an rtnetlink socket inside, fd a handle on it. */
 int netns_new(const char *path, struct rtnl **inner, int *fd, struct err *e);
+/* The same handles on one that is there. */
+int netns_open(const char *path, struct rtnl **inner, int *fd, struct err *e);
+/* Whether interfaces that come into the namespace from now on have IPv6. */
+int netns_set_ipv6(int fd, bool on, struct err *e);
 void netns_remove(const char *path);			/* missing is fine */
 bool netns_is_bound(const char *path);
 
 /* sandbox.c */
 struct sandbox;
+struct endpoint;
 void sandbox_free(struct sandbox *s);			/* memory only */
-void openings_drop(struct net *n);			/* waiting ones, without telling anybody */
+/* endpoint.c */
+/* Something that waits for an address to be free again; retry() is called once, from the loop. drop(): net ends. */
+struct waiting {
+	struct waiting *next;
+	void (*retry)(struct waiting *w);
+	void (*drop)(struct waiting *w);
+};
+void waiting_add(struct net *n, struct waiting *w);
+void waiting_retry(struct net *n);
+void waiting_drop(struct net *n);
 /* sandbox_reap.c */
 void reaper_free(struct reaper *r);			/* once the pool is gone */
+void reaper_forget(struct net *n, struct network *nw);	/* the network goes before what rests */
 
 #endif

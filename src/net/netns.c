@@ -31,6 +31,8 @@ static const struct {
 	{ "/proc/sys/net/ipv4/ping_group_range", "0 2147483647" },
 	/* Interfaces to come have no IPv6 address unless their network gives one; loopback keeps ::1. */
 	{ "/proc/sys/net/ipv6/conf/default/disable_ipv6", "1" },
+	/* Routes come from us, not from whoever else is on the network. */
+	{ "/proc/sys/net/ipv6/conf/default/accept_ra", "0" },
 	/* A new owner of an address says so: neighbours may still know another MAC. */
 	{ "/proc/sys/net/ipv4/conf/default/arp_notify", "1" },
 };
@@ -91,6 +93,54 @@ int netns_new(const char *path, struct rtnl **inner, int *fd, struct err *e)
 	if (rc < 0)
 		netns_remove(path);
 	return rc;
+}
+
+/* Runs fn(arg) inside the namespace, on this thread. */
+static int netns_do(int ns, int (*fn)(void *arg, struct err *e), void *arg, struct err *e)
+{
+	CLEANUP(fd_closep) int home = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+	int rc;
+
+	if (home < 0)
+		return err_errno(e, errno, "open our own network namespace");
+	if (setns(ns, CLONE_NEWNET) < 0)
+		return err_errno(e, errno, "enter a container's network namespace");
+	rc = fn(arg, e);
+	if (setns(home, CLONE_NEWNET) < 0) {
+		log_error("net", "a thread cannot return to the host's network namespace: %s; ending before it does harm", strerrordesc_np(errno));
+		abort();
+	}
+	return rc;
+}
+
+static int open_rtnl(void *arg, struct err *e)
+{
+	return rtnl_open(arg, e);
+}
+
+int netns_open(const char *path, struct rtnl **inner, int *fd, struct err *e)
+{
+	CLEANUP(fd_closep) int ns = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (ns < 0)
+		return err_errno(e, errno, "open the network namespace %s", path);
+	if (netns_do(ns, open_rtnl, inner, e) < 0)
+		return -1;
+	*fd = TAKE_FD(ns);
+	return 0;
+}
+
+static int write_ipv6(void *arg, struct err *e)
+{
+	int rc = file_put_at(AT_FDCWD, "/proc/sys/net/ipv6/conf/default/disable_ipv6", *(const bool *)arg ? "0" : "1");
+
+	/* A kernel without IPv6 is asked for an address next, and has its own word for that. */
+	return rc < 0 && rc != -ENOENT ? err_errno(e, -rc, "switch IPv6 for a container's interface") : 0;
+}
+
+int netns_set_ipv6(int fd, bool on, struct err *e)
+{
+	return netns_do(fd, write_ipv6, &on, e);
 }
 
 void netns_remove(const char *path)

@@ -40,11 +40,38 @@ static void add_port(json_t *ports, const char *key, const char *ip, uint16_t po
 	json_array_append_new(list, json_pack("{s:s, s:s}", "HostIp", ip, "HostPort", text));
 }
 
+static json_t *endpoint_record(const struct endpoint *ep)
+{
+	char addr[2][ADDR_TEXT] = { "", "" }, gw[2][ADDR_TEXT] = { "", "" }, mac[18] = "";
+	json_t *names = json_array(), *links = json_array();
+	int len[2] = { 0, 0 };
+
+	for (int v6 = 0; v6 < 2; v6++) {
+		const struct in6_addr *g = endpoint_gateway(ep, v6);
+
+		if (v6 ? !ep->has6 : !ep->has4)
+			continue;
+		(void)addr_text(v6 ? &ep->addr6 : &ep->addr4, addr[v6]);
+		len[v6] = (int)cidr_len(endpoint_subnet(ep, v6));
+		if (g)
+			(void)addr_text(g, gw[v6]);
+	}
+	if (ep->veth[0])
+		(void)mac_text(ep->mac, mac);
+	for (char **p = ep->names; p && *p; p++)
+		json_array_append_new(names, json_string(*p));
+	for (char **p = ep->links; p && *p; p++)
+		json_array_append_new(links, json_string(*p));
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:s, s:i, s:s, s:i, s:o, s:o, s:I}", "NetworkID", ep->nw->id, "Network", ep->nw->name,
+			 "EndpointID", ep->id, "HostVeth", ep->veth, "IfName", ep->ifname, "MacAddress", mac, "IPAddress", addr[0], "IPPrefixLen", len[0],
+			 "Gateway", gw[0], "GlobalIPv6Address", addr[1], "GlobalIPv6PrefixLen", len[1], "IPv6Gateway", gw[1], "GwPriority", ep->gw_priority,
+			 "DNSNames", names, "Links", links, "Generation", (json_int_t)ep->generation);
+}
+
 json_t *record_of(const struct sandbox *s)
 {
-	json_t *ports = json_object(), *binds = json_array();
-	char at[ADDR_TEXT] = "", gt[ADDR_TEXT] = "", mt[18] = "", key[16], it[ADDR_TEXT];
-	unsigned len = 0;
+	json_t *ports = json_object(), *binds = json_array(), *endpoints = json_array();
+	char key[16], it[ADDR_TEXT];
 
 	for (size_t i = 0; i < s->n_ports; i++) {
 		const struct port_bound *b = &s->ports[i];
@@ -60,36 +87,67 @@ json_t *record_of(const struct sandbox *s)
 		}
 		json_array_append_new(binds, json_pack("[i, i, i, s]", b->proto, b->port, b->host_port, asked_for(b, it)));
 	}
-	if (s->has_addr) {
-		(void)addr_text(&s->addr, at);
-		(void)addr_text(ipam_gateway(s->nw->ipam), gt);
-		(void)mac_text(s->mac, mt);
-		len = cidr_len(ipam_subnet(s->nw->ipam));
-	}
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:s, s:o, s:o, s:I}", "NetNS", s->path ? s->path : "", "HostVeth", s->veth, "NetworkID",
-			 s->nw->id, "Network", s->nw->name, "EndpointID", s->eid, "IPAddress", at, "IPPrefixLen", (int)len, "Gateway", gt, "MacAddress", mt,
-			 "Ports", ports, "Binds", binds, "Generation", (json_int_t)s->generation);
+	for (size_t i = 0; i < s->n_ep; i++)
+		json_array_append_new(endpoints, endpoint_record(s->ep[i]));
+	return json_pack("{s:s, s:s, s:b, s:o, s:o, s:o}", "Name", s->name ? s->name : s->id, "NetNS", s->path ? s->path : "", "Joined", s->joined,
+			 "Endpoints", endpoints, "Ports", ports, "Binds", binds);
+}
+
+static int address_read(const json_t *o, const char *key, struct in6_addr *ret, bool *has, const struct sandbox *s, struct err *e)
+{
+	const char *text = json_str(o, key, "");
+
+	if (!*text)
+		return 0;
+	if (addr_parse(text, ret) < 0)
+		return err_set(e, ERR_INTERNAL, "the network record of container %.12s has the address '%s'", s->id, text);
+	*has = true;
+	return 0;
+}
+
+static int endpoint_read(const json_t *o, struct sandbox *s, struct err *e)
+{
+	struct endpoint *ep = endpoint_new(s->n, NULL);
+	const char *mac = json_str(o, "MacAddress", ""), *veth = json_str(o, "HostVeth", "");
+	json_t *v;
+	size_t i;
+
+	sandbox_ep_add(s, ep);
+	(void)snprintf(ep->id, sizeof(ep->id), "%s", json_str(o, "EndpointID", ""));
+	(void)snprintf(ep->ifname, sizeof(ep->ifname), "%s", json_str(o, "IfName", ""));
+	ep->generation = (uint32_t)json_i64(o, "Generation", 0);
+	ep->gw_priority = (int)json_i64(o, "GwPriority", 0);
+	ep->nw = network_by_id(s->n, json_str(o, "NetworkID", ""));
+	json_array_foreach(json_arr(o, "DNSNames"), i, v)
+		if (json_is_string(v))
+			ep->names = strv_add(ep->names, json_string_value(v));
+	json_array_foreach(json_arr(o, "Links"), i, v)
+		if (json_is_string(v))
+			ep->links = strv_add(ep->links, json_string_value(v));
+	if (*veth && !net_veth_name(veth))
+		return err_set(e, ERR_INTERNAL, "the network record of container %.12s has the interface '%.32s'", s->id, veth);
+	(void)snprintf(ep->veth, sizeof(ep->veth), "%s", veth);
+	if (address_read(o, "IPAddress", &ep->addr4, &ep->has4, s, e) < 0 || address_read(o, "GlobalIPv6Address", &ep->addr6, &ep->has6, s, e) < 0)
+		return -1;
+	if (*mac && mac_parse(mac, ep->mac) < 0)
+		return err_set(e, ERR_INTERNAL, "the network record of container %.12s has the MAC address '%s'", s->id, mac);
+	return 0;
 }
 
 int record_read(const json_t *record, struct sandbox *s, struct err *e)
 {
-	const char *path = json_str(record, "NetNS", ""), *ip = json_str(record, "IPAddress", ""), *mac = json_str(record, "MacAddress", "");
+	const char *path = json_str(record, "NetNS", "");
+	json_t *v;
+	size_t i;
 
 	if (!json_is_object(record))
 		return err_set(e, ERR_INTERNAL, "the network record of container %.12s is not an object", s->id);
 	if (*path)
 		s->path = mem_strdup(path);
-	(void)snprintf(s->eid, sizeof(s->eid), "%s", json_str(record, "EndpointID", ""));
-	(void)snprintf(s->veth, sizeof(s->veth), "%s", json_str(record, "HostVeth", ""));
-	s->generation = (uint32_t)json_i64(record, "Generation", 0);
-	s->nw = network_by_id(s->n, json_str(record, "NetworkID", ""));
-	if (*ip) {
-		if (addr_parse(ip, &s->addr) < 0)
-			return err_set(e, ERR_INTERNAL, "the network record of container %.12s has the address '%s'", s->id, ip);
-		s->has_addr = true;
-	}
-	if (*mac && mac_parse(mac, s->mac) < 0)
-		return err_set(e, ERR_INTERNAL, "the network record of container %.12s has the MAC address '%s'", s->id, mac);
+	s->joined = json_flag(record, "Joined", false);
+	json_array_foreach(json_arr(record, "Endpoints"), i, v)
+		if (endpoint_read(v, s, e) < 0)
+			return -1;
 	return 0;
 }
 

@@ -171,6 +171,24 @@ void rtnl_veth(struct rtnl *r, const char *name, const char *peer, int peer_ns_f
 	end(r, nh);
 }
 
+void rtnl_port_isolate(struct rtnl *r, const char *name)
+{
+	struct nlmsghdr *nh = begin(r, RTM_NEWLINK, 0, 0, "keep %s apart from other ports", name);
+	struct nlattr *info, *data;
+
+	if (!nh)
+		return;
+	put_ifi(nh, 0);
+	mnl_attr_put_strz(nh, IFLA_IFNAME, name);
+	info = mnl_attr_nest_start(nh, IFLA_LINKINFO);
+	mnl_attr_put_strz(nh, IFLA_INFO_SLAVE_KIND, "bridge");
+	data = mnl_attr_nest_start(nh, IFLA_INFO_SLAVE_DATA);
+	mnl_attr_put_u8(nh, IFLA_BRPORT_ISOLATED, 1);
+	mnl_attr_nest_end(nh, data);
+	mnl_attr_nest_end(nh, info);
+	end(r, nh);
+}
+
 void rtnl_port_up(struct rtnl *r, const char *name, const char *alias)
 {
 	struct nlmsghdr *nh = begin(r, RTM_NEWLINK, 0, 0, "set up %s", name);
@@ -288,6 +306,8 @@ static void addr_change(struct rtnl *r, bool add, uint32_t ifindex, const struct
 	ifa->ifa_prefixlen = (uint8_t)cidr_len(a);
 	ifa->ifa_index = ifindex;
 	ifa->ifa_scope = RT_SCOPE_UNIVERSE;
+	/* Ours come out of our own pools: nobody else has them, and waiting for duplicates would cost a second. */
+	ifa->ifa_flags = addr_is4(&a->addr) ? 0 : IFA_F_NODAD;
 	put_addr(nh, IFA_LOCAL, &a->addr);
 	put_addr(nh, IFA_ADDRESS, &a->addr);
 	if (add && addr_is4(&a->addr) && a->prefix < 127) {

@@ -20,6 +20,8 @@ void rtnl_close(struct rtnl *r);
 void rtnl_veth(struct rtnl *r, const char *name, const char *peer, int peer_ns_fd, const uint8_t peer_mac[6], uint32_t mtu, uint32_t master);
 /* Makes ours visible and usable: alias, no IPv6 of its own, up. */
 void rtnl_port_up(struct rtnl *r, const char *name, const char *alias);
+/* A bridge port that exchanges frames with the bridge itself but with no other port of this kind (kernel 4.18). */
+void rtnl_port_isolate(struct rtnl *r, const char *name);
 void rtnl_bridge(struct rtnl *r, const char *name, const uint8_t mac[6], uint32_t mtu);
 void rtnl_link_alias(struct rtnl *r, const char *name, const char *alias);
 void rtnl_link_up(struct rtnl *r, const char *name);

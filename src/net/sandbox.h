@@ -4,33 +4,94 @@
 
 #include "net/net_priv.h"
 
-/* Seen by sandbox*.c and record.c only. */
-struct sandbox {
+/* Seen by sandbox*.c, endpoint.c and record.c only. */
+
+/* A sandbox's place on a network: interface pair, addresses, names. */
+struct endpoint {
 	struct net *n;
-	char id[65], eid[65];		/* container, endpoint */
-	char *name, *path;		/* path of the namespace, NULL: the host's */
 	struct network *nw;		/* NULL after adoption of a record whose network is gone */
+	char id[65];
+	char *want_ip, *want_ip6, *want_mac, *want_ifname;	/* as asked for, or NULL */
+	char **names, **links;		/* NULL-terminated, or NULL */
+	int gw_priority;
 	bool counted;			/* in nw->busy */
-	bool has_addr, closing;
-	struct sandbox *next;		/* the reaper's */
-	struct in6_addr addr;
+	struct ipam *pool4, *pool6;	/* what the addresses are from; NULL: no such address, or not ours to give back */
+	bool has4, has6;
+	struct in6_addr addr4, addr6;
 	uint8_t mac[6];
 	char veth[16];			/* "": none */
+	char ifname[16];		/* inside */
 	uint32_t ifindex, generation;
+	struct endpoint *next;		/* the reaper's */
+};
+
+/* Changes of a sandbox, one at a time. go() is called when it is this one's turn; sandbox_change_done() ends it. */
+struct change {
+	struct change *next;
+	void (*go)(struct change *c);
+};
+
+struct sandbox {
+	struct net *n;
+	char id[65];			/* of the container */
+	char *name, *path;		/* path of the namespace, NULL: the host's */
+	bool joined;			/* the namespace is another sandbox's */
+	bool closing;
+	struct endpoint **ep;
+	size_t n_ep;
+	struct endpoint *gw4, *gw6;	/* give the default routes and the published ports; NULL: none */
 	struct port_bound *ports;
 	size_t n_ports;
 	struct proxy_port **proxies;
+	struct proxied {
+		size_t port;		/* index of its port */
+		int fd;			/* its socket, borrowed: the proxy's */
+	} *proxied;			/* one for each of proxies */
 	size_t n_proxies;
+	struct change *now, *later;	/* later: in order */
 };
+
+/* sandbox.c */
+struct sandbox *sandbox_new(struct net *n, const char *id);
+struct endpoint *sandbox_by_addr(const struct sandbox *s, const struct in6_addr *addr);	/* whose address it is, or NULL */
+struct endpoint *sandbox_endpoint(const struct sandbox *s, const struct network *nw);
+void sandbox_ep_add(struct sandbox *s, struct endpoint *ep);
+void sandbox_ep_remove(struct sandbox *s, const struct endpoint *ep);	/* it lives on */
+/* Who gives the default routes, leaving one endpoint aside (NULL: none). */
+void sandbox_gateways(const struct sandbox *s, const struct endpoint *without, struct endpoint **gw4, struct endpoint **gw6);
+/* Names the interface of an endpoint that is decided: as wanted, or the first free ethN. */
+int sandbox_ifname(const struct sandbox *s, struct endpoint *ep, struct err *e);
+void sandbox_change(struct sandbox *s, struct change *c);
+void sandbox_change_done(struct sandbox *s);
+
+/* endpoint.c */
+struct endpoint *endpoint_new(struct net *n, const struct net_endpoint_spec *spec);
+void endpoint_free(struct endpoint *ep);		/* gives its addresses back */
+/* Network, addresses, MAC. 0, -1, or 1: a wanted address rests, ask again after waiting_add(). */
+int endpoint_decide(struct endpoint *ep, const char *network, struct err *e);
+int endpoint_dp_set(const struct endpoint *ep, struct err *e);
+void endpoint_dp_del(const struct endpoint *ep);
+/* The subnet of an address, for its prefix and gateway. */
+const struct net_cidr *endpoint_subnet(const struct endpoint *ep, bool v6);
+const struct in6_addr *endpoint_gateway(const struct endpoint *ep, bool v6);	/* NULL: none */
+
+/* sandbox_ports.c: published ports in the data path and the proxy, by the endpoints that give the default routes. */
+int sandbox_ports_set(struct sandbox *s, struct err *e);
+void sandbox_ports_del(struct sandbox *s);
+void sandbox_proxies_open(struct sandbox *s);
+/* The endpoints have changed: ports go to the new ones. */
+int sandbox_ports_move(struct sandbox *s, struct endpoint *gw4, struct endpoint *gw6, struct err *e);
 
 /* sandbox_kernel.c: blocking, on a pool thread. */
 int sandbox_kernel_open(struct sandbox *s, const struct net_port *wanted, size_t n_wanted, struct err *e);	/* everything or nothing */
-void sandbox_kernel_close(struct sandbox *s);	/* the namespace only */
-/* sandbox_reap.c: takes a closed sandbox whose veth is to go; frees it when that is done, then calls openings_retry(). */
-void sandbox_reap_take(struct sandbox *s);
-/* sandbox.c */
-bool sandbox_has(const struct sandbox *s, const struct in6_addr *addr);	/* an address of its own */
-void openings_retry(struct net *n);
+void sandbox_kernel_close(struct sandbox *s);		/* the namespace only */
+/* One endpoint more in an open sandbox; gw4 and gw6 are who gives the default routes then. Everything or nothing. */
+int sandbox_kernel_connect(struct sandbox *s, struct endpoint *ep, struct endpoint *gw4, struct endpoint *gw6, struct err *e);
+int sandbox_kernel_disconnect(struct sandbox *s, struct endpoint *ep, struct endpoint *gw4, struct endpoint *gw6, struct err *e);
+
+/* sandbox_reap.c: takes an endpoint whose veth is to go; frees it when that is done, then calls waiting_retry(). */
+void endpoint_reap_take(struct endpoint *ep);
+
 /* record.c */
 json_t *record_of(const struct sandbox *s);
 int record_read(const json_t *record, struct sandbox *s, struct err *e);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <config.h>
 
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -10,60 +13,114 @@
 #include "net/sandbox.h"
 
 /*
- * The blocking half of a sandbox. Ports first: they fail most often and cost least. Then the namespace, one datagram to the host's side (veth,
- * alias, up, neighbour), one to the container's (address, up, route). Other workers do the same at the same time; nothing here is shared but
- * the port table, which has its lock.
+ * The blocking half of a sandbox. Ports first: they fail most often and cost least. Then the namespace; for each endpoint one datagram to the host's
+ * side (veth, alias, up, neighbour) and one to the container's (address, up, neighbour); the default routes last. Other workers do the same at the same
+ * time; nothing here is shared but the port table, which has its lock.
  */
-static int host_side(struct sandbox *s, struct rtnl *r, int ns, struct err *e)
+struct kernel {
+	struct rtnl *host, *inner;
+	int ns;
+};
+
+static void kernel_close(struct kernel *k)
+{
+	rtnl_close(k->host);
+	rtnl_close(k->inner);
+	if (k->ns >= 0)
+		(void)close(k->ns);
+	*k = (struct kernel){ .ns = -1 };
+}
+
+static int kernel_open(struct kernel *k, const struct sandbox *s, struct err *e)
+{
+	*k = (struct kernel){ .ns = -1 };
+	if (rtnl_open(&k->host, e) < 0 || netns_open(s->path, &k->inner, &k->ns, e) < 0) {
+		kernel_close(k);
+		return -1;
+	}
+	return 0;
+}
+
+static int bridge_side(const struct sandbox *s, struct endpoint *ep, struct kernel *k, struct err *e)
 {
 	char alias[128];
 	struct rtnl_link l;
 	int rc;
 
 	net_alias(s->n, s->id, alias, sizeof(alias));
-	rtnl_veth(r, s->veth, "eth0", ns, s->mac, s->nw->mtu, s->nw->ifindex);
-	rtnl_port_up(r, s->veth, alias);
+	rtnl_veth(k->host, ep->veth, ep->ifname, k->ns, ep->mac, ep->nw->mtu, ep->nw->ifindex);
+	/* Before it is up: not a frame gets to a neighbour it must not reach. */
+	if (!ep->nw->icc)
+		rtnl_port_isolate(k->host, ep->veth);
+	rtnl_port_up(k->host, ep->veth, alias);
 	/* The host and the data path need not ask for what they can be told. */
-	rtnl_neigh_set(r, s->nw->ifindex, &s->addr, s->mac);
-	if (rtnl_run(r, e) < 0)
+	if (ep->has4)
+		rtnl_neigh_set(k->host, ep->nw->ifindex, &ep->addr4, ep->mac);
+	if (ep->has6)
+		rtnl_neigh_set(k->host, ep->nw->ifindex, &ep->addr6, ep->mac);
+	if (rtnl_run(k->host, e) < 0)
 		return -1;
 	if (FAULT("net.veth"))
-		return err_set(e, ERR_INTERNAL, "the veth pair %s fails on purpose", s->veth);
-	rc = rtnl_link_get(r, s->veth, &l, e);
+		return err_set(e, ERR_INTERNAL, "the veth pair %s fails on purpose", ep->veth);
+	rc = rtnl_link_get(k->host, ep->veth, &l, e);
 	if (rc <= 0)
-		return rc < 0 ? -1 : err_set(e, ERR_INTERNAL, "the link %s was made and is not there", s->veth);
-	s->ifindex = l.ifindex;
+		return rc < 0 ? -1 : err_set(e, ERR_INTERNAL, "the link %s was made and is not there", ep->veth);
+	ep->ifindex = l.ifindex;
 	return 0;
 }
 
-static int container_side(struct sandbox *s, struct rtnl *inner, struct err *e)
+static void address(struct endpoint *ep, bool v6, uint32_t ifindex, struct rtnl *inner)
 {
-	struct net_cidr a = { .addr = s->addr, .prefix = ipam_subnet(s->nw->ipam)->prefix };
-	struct rtnl_link l;
-	int rc = rtnl_link_get(inner, "eth0", &l, e);
+	struct net_cidr a = { .addr = v6 ? ep->addr6 : ep->addr4, .prefix = endpoint_subnet(ep, v6)->prefix };
 
-	if (rc <= 0)
-		return rc < 0 ? -1 : err_set(e, ERR_INTERNAL, "eth0 was made and is not there");
-	rtnl_addr_add(inner, l.ifindex, &a);
-	rtnl_link_up(inner, "eth0");
-	rtnl_neigh_set(inner, l.ifindex, ipam_gateway(s->nw->ipam), s->nw->mac);
-	if (!s->nw->internal)
-		rtnl_route_default(inner, l.ifindex, ipam_gateway(s->nw->ipam));
-	return rtnl_run(inner, e);
+	rtnl_addr_add(inner, ifindex, &a);
 }
 
-static int wire_up(struct sandbox *s, struct rtnl *inner, int ns, struct err *e)
+static int container_side(struct endpoint *ep, struct kernel *k, struct err *e)
 {
-	struct rtnl *r;
+	struct rtnl_link l;
+	int rc = rtnl_link_get(k->inner, ep->ifname, &l, e);
+
+	if (rc <= 0)
+		return rc < 0 ? -1 : err_set(e, ERR_INTERNAL, "%s was made and is not there", ep->ifname);
+	if (ep->has4)
+		address(ep, false, l.ifindex, k->inner);
+	if (ep->has6)
+		address(ep, true, l.ifindex, k->inner);
+	rtnl_link_up(k->inner, ep->ifname);
+	for (int v6 = 0; v6 < 2; v6++) {
+		if ((v6 ? ep->has6 : ep->has4) && ep->nw->driver == DRIVER_BRIDGE && !ep->nw->no_gateway)
+			rtnl_neigh_set(k->inner, l.ifindex, ipam_gateway(v6 ? ep->pool6 : ep->pool4), ep->nw->mac);
+	}
+	return rtnl_run(k->inner, e);
+}
+
+static int wire_up(const struct sandbox *s, struct endpoint *ep, struct kernel *k, struct err *e)
+{
+	if (!ep->veth[0])
+		return 0;
+	if (netns_set_ipv6(k->ns, ep->has6, e) < 0 || bridge_side(s, ep, k, e) < 0 || container_side(ep, k, e) < 0)
+		return err_wrap(e, "connect container %s to network %s", s->name, ep->nw->name);
+	return 0;
+}
+
+static int route(struct endpoint *gw, bool v6, struct kernel *k, struct err *e)
+{
+	struct rtnl_link l;
 	int rc;
 
-	if (rtnl_open(&r, e) < 0)
-		return -1;
-	rc = host_side(s, r, ns, e);
-	if (rc == 0)
-		rc = container_side(s, inner, e);
-	rtnl_close(r);
-	return rc < 0 ? err_wrap(e, "connect container %s to network %s", s->name, s->nw->name) : 0;
+	if (!gw)
+		return 0;
+	rc = rtnl_link_get(k->inner, gw->ifname, &l, e);
+	if (rc <= 0)
+		return rc < 0 ? -1 : err_set(e, ERR_NOT_FOUND, "the container's interface %s is gone", gw->ifname);
+	rtnl_route_default(k->inner, l.ifindex, endpoint_gateway(gw, v6));
+	return rtnl_run(k->inner, e);
+}
+
+static int routes(struct endpoint *gw4, struct endpoint *gw6, struct kernel *k, struct err *e)
+{
+	return route(gw4, false, k, e) < 0 || route(gw6, true, k, e) < 0 ? -1 : 0;
 }
 
 static void close_ports(struct sandbox *s)
@@ -73,52 +130,80 @@ static void close_ports(struct sandbox *s)
 	s->n_ports = 0;
 }
 
-/* After a failure; one that was used goes by the reaper. */
-static void veth_remove(const struct sandbox *s)
+/* After a failure, and when one of several goes; those of a whole sandbox go by the reaper. */
+static int veth_remove(const struct endpoint *ep, struct rtnl *r, struct err *e)
 {
-	struct err e = { 0 };
-	struct rtnl *r;
-
-	if (!s->veth[0])
-		return;
-	if (rtnl_open(&r, &e) < 0) {
-		log_warn("net", "container %s: %s, leaving %s to the next start", s->name, e.msg, s->veth);
-		return;
-	}
-	rtnl_link_del(r, s->veth);
-	if (rtnl_run(r, &e) < 0)
-		log_warn("net", "container %s: %s", s->name, e.msg);
-	rtnl_close(r);
+	if (!ep->veth[0])
+		return 0;
+	rtnl_link_del(r, ep->veth);
+	return rtnl_run(r, e);
 }
 
 int sandbox_kernel_open(struct sandbox *s, const struct net_port *wanted, size_t n_wanted, struct err *e)
 {
-	struct rtnl *inner = NULL;
-	int ns = -1, rc = 0;
+	struct kernel k = { .ns = -1 };
+	struct err undo = { 0 };
+	int rc = 0;
 
 	if (n_wanted) {
-		if (port_reserve(s->n->ports, s->id, wanted, n_wanted, &s->addr, &s->ports, e) < 0)
-			return err_wrap(e, "driver failed programming external connectivity on endpoint %s (%s)", s->name, s->eid);
+		const struct endpoint *gw = s->gw4 ? s->gw4 : s->gw6;
+
+		if (port_reserve(s->n->ports, s->id, wanted, n_wanted, s->gw4 ? &gw->addr4 : &gw->addr6, &s->ports, e) < 0)
+			return err_wrap(e, "driver failed programming external connectivity on endpoint %s (%s)", s->name, gw->id);
 		s->n_ports = n_wanted;
 	}
-	if (netns_new(s->path, &inner, &ns, e) < 0) {
+	if (netns_new(s->path, &k.inner, &k.ns, e) < 0) {
 		close_ports(s);
 		return err_wrap(e, "container %s", s->name);
 	}
-	if (s->veth[0])
-		rc = wire_up(s, inner, ns, e);
-	rtnl_close(inner);
-	(void)close(ns);
+	rc = rtnl_open(&k.host, e);
+	for (size_t i = 0; i < s->n_ep && rc == 0; i++)
+		rc = wire_up(s, s->ep[i], &k, e);
+	if (rc == 0)
+		rc = routes(s->gw4, s->gw6, &k, e);
 	if (rc < 0) {
 		sandbox_kernel_close(s);
-		veth_remove(s);
+		for (size_t i = 0; i < s->n_ep && k.host; i++)
+			if (veth_remove(s->ep[i], k.host, &undo) < 0)
+				log_warn("net", "container %s: %s, leaving %s to the next start", s->name, undo.msg, s->ep[i]->veth);
 		close_ports(s);
 	}
+	kernel_close(&k);
 	return rc;
 }
 
 void sandbox_kernel_close(struct sandbox *s)
 {
-	if (s->path)
+	if (s->path && !s->joined)
 		netns_remove(s->path);
+}
+
+int sandbox_kernel_connect(struct sandbox *s, struct endpoint *ep, struct endpoint *gw4, struct endpoint *gw6, struct err *e)
+{
+	struct err undo = { 0 };
+	struct kernel k;
+	int rc;
+
+	if (kernel_open(&k, s, e) < 0)
+		return err_wrap(e, "container %s", s->name);
+	rc = wire_up(s, ep, &k, e);
+	if (rc == 0)
+		rc = routes(gw4 == s->gw4 ? NULL : gw4, gw6 == s->gw6 ? NULL : gw6, &k, e);
+	if (rc < 0 && (veth_remove(ep, k.host, &undo) < 0 || routes(s->gw4, s->gw6, &k, &undo) < 0))
+		log_warn("net", "container %s: %s", s->name, undo.msg);
+	kernel_close(&k);
+	return rc;
+}
+
+int sandbox_kernel_disconnect(struct sandbox *s, struct endpoint *ep, struct endpoint *gw4, struct endpoint *gw6, struct err *e)
+{
+	struct kernel k;
+	int rc;
+
+	if (kernel_open(&k, s, e) < 0)
+		return err_wrap(e, "container %s", s->name);
+	/* The new way out before the old one goes. */
+	rc = routes(gw4, gw6, &k, e) < 0 ? -1 : veth_remove(ep, k.host, e);
+	kernel_close(&k);
+	return rc;
 }

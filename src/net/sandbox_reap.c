@@ -10,15 +10,15 @@
 
 /*
  * Theory of operation. Removing a veth pair makes the kernel wait for all its readers (RCU): 20 to 40 ms, most of what stopping a container would
- * cost. So a closed sandbox is handed to the reaper and its owner goes on at once; only its address rests until the pair is gone, for the old
+ * cost. So the endpoints of a closed sandbox are handed to the reaper and its owner goes on at once; only their addresses rest until the pair is gone, for the old
  * namespace would still answer ARP for it. The wait is one a removal, however many links it takes: what has come together meanwhile is
- * put into a link group and goes as one. An address that is wanted at once (a fixed one, a full subnet) waits for the reaper in sandbox.c.
+ * put into a link group and goes as one. An address that is wanted at once (a fixed one, a full subnet) waits for the reaper (waiting_add()).
  */
 struct reaper {
 	struct work w;
 	struct net *n;
-	struct sandbox *next;		/* comes together on the loop */
-	struct sandbox *now;		/* the worker's */
+	struct endpoint *next;		/* comes together on the loop */
+	struct endpoint *now;		/* the worker's */
 	bool running;
 };
 
@@ -38,8 +38,8 @@ static void reap_run(struct work *w)
 		log_warn("net", "%s, leaving interfaces of ended containers to the next start", e.msg);
 		return;
 	}
-	for (struct sandbox *s = rp->now; s; s = s->next) {
-		rtnl_link_group(r, s->veth, group);
+	for (struct endpoint *ep = rp->now; ep; ep = ep->next) {
+		rtnl_link_group(r, ep->veth, group);
 		if (++i % REAP_STEP == 0 && rtnl_run(r, &e) < 0)
 			log_warn("net", "%s", e.msg);
 	}
@@ -55,18 +55,18 @@ static void reap_done(struct work *w)
 {
 	struct reaper *rp = CONTAINER_OF(w, struct reaper, w);
 	struct net *n = rp->n;
-	struct sandbox *s;
+	struct endpoint *ep;
 
-	while ((s = rp->now)) {
-		rp->now = s->next;
-		if (s->nw)
-			s->nw->resting--;
-		sandbox_free(s);
+	while ((ep = rp->now)) {
+		rp->now = ep->next;
+		if (ep->nw)
+			ep->nw->resting--;
+		endpoint_free(ep);
 	}
 	rp->running = false;
 	if (rp->next)
 		start(rp);
-	openings_retry(n);
+	waiting_retry(n);
 }
 
 static void start(struct reaper *rp)
@@ -82,20 +82,35 @@ static void start(struct reaper *rp)
 	reap_done(&rp->w);
 }
 
-void sandbox_reap_take(struct sandbox *s)
+void endpoint_reap_take(struct endpoint *ep)
 {
-	struct net *n = s->n;
+	struct net *n = ep->n;
 
 	if (!n->reaper) {
 		n->reaper = mem_zalloc(sizeof(*n->reaper));
 		n->reaper->n = n;
 	}
-	if (s->nw)
-		s->nw->resting++;
-	s->next = n->reaper->next;
-	n->reaper->next = s;
+	if (ep->nw)
+		ep->nw->resting++;
+	ep->next = n->reaper->next;
+	n->reaper->next = ep;
 	if (!n->reaper->running)
 		start(n->reaper);
+}
+
+/* The worker reads nothing but names of interfaces. */
+void reaper_forget(struct net *n, struct network *nw)
+{
+	struct endpoint *lists[2] = { n->reaper ? n->reaper->now : NULL, n->reaper ? n->reaper->next : NULL };
+
+	for (int i = 0; i < 2; i++)
+		for (struct endpoint *ep = lists[i]; ep; ep = ep->next)
+			if (ep->nw == nw) {
+				ep->nw = NULL;
+				ep->pool4 = ep->pool6 = NULL;
+				nw->busy--;
+				nw->resting--;
+			}
 }
 
 void reaper_free(struct reaper *r)

@@ -60,7 +60,7 @@ static bool is_uplink(const struct net *n, const struct rtnl_link *l)
 	if (l->flags & IFF_LOOPBACK || l->master || net_veth_name(l->name) || str_starts(l->alias, "kedge:"))
 		return false;
 	while ((nw = map_next(n->networks, &it, NULL)))
-		if (nw->ifindex == l->ifindex)
+		if (nw->ifindex == l->ifindex || (nw->bridge[0] && str_eq(nw->bridge, l->name)))
 			return false;
 	return true;
 }

@@ -33,7 +33,8 @@ client sh -c 'ip link set lo up; ip addr add 192.0.2.2/24 dev eth0; ip link set 
 # Short ids to 64 hex digits.
 id64() { printf '%s%0*d' "$1" $((64 - ${#1})) 0; }
 ctr() { local c; c=$(id64 "$1"); shift; nsenter --net="$tmp/netns/$c" "$@"; }
-field() { python3 -c 'import json,sys; print(json.load(open(sys.argv[1])).get(sys.argv[2], ""))' "$tmp/$(id64 "$1").record" "$2"; }
+# field ID KEY: of a record, or of its first endpoint.
+field() { python3 -c 'import json,sys; r=json.load(open(sys.argv[1])); print({**(r["Endpoints"] or [{}])[0], **r}.get(sys.argv[2], ""))' "$tmp/$(id64 "$1").record" "$2"; }
 
 tool_start() {
 	coproc TOOL { exec "$tool" "$tmp" "$instance" "$1" 2>>"$tmp/log"; }

@@ -105,7 +105,8 @@ static int port_parse(const char *s, struct net_port *p)
 static void do_open(char **w, size_t len, struct op *o)
 {
 	struct net_port *p = mem_zalloc(65536 * sizeof(*p)), one;
-	struct net_sandbox_spec s = { .id = o->id, .name = w[2], .network = w[3], .ports = p };
+	struct net_endpoint_spec ep = { .network = w[3] };
+	struct net_sandbox_spec s = { .id = o->id, .name = w[2], .endpoints = &ep, .n_endpoints = 1, .ports = p };
 
 	for (size_t i = 4; i < len; i++) {
 		int n = port_parse(w[i], &one);

@@ -8,7 +8,8 @@ SYSTEM_TESTS = \
 	tests/system/exec.sh \
 	tests/system/lifecycle.sh \
 	tests/system/health.sh \
-	tests/system/attach.sh
+	tests/system/attach.sh \
+	tests/system/networks.sh
 TESTS += $(SYSTEM_TESTS)
 EXTRA_DIST += tests/system/lib.sh tests/system/api_shapes.py tests/system/pty_talk.py tests/system/attach_talk.py $(SYSTEM_TESTS)
 AM_TESTS_ENVIRONMENT = KEDGE_BUILD='$(abs_builddir)'; export KEDGE_BUILD;

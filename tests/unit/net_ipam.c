@@ -165,9 +165,54 @@ static void test_spec(void **state)
 	s = (struct ipam_spec){ .subnet = cidr("10.0.0.0/8") };
 	m = ipam_new(&s, &e);
 	assert_non_null(m);
-	a = addr("10.200.0.1");
+	a = addr("10.200.0.1");		/* past what is handed out, but somebody wants it */
+	assert_int_equal(ipam_take_addr(m, &a, &e), 0);
+	assert_int_equal(ipam_take_addr(m, &a, &e), -1);
+	assert_non_null(strstr(e.msg, "Address already in use: 10.200.0.1"));
+	ipam_give(m, &a);
+	assert_int_equal(ipam_used(m), 0);
+	assert_int_equal(ipam_take_addr(m, &a, &e), 0);
+	a = addr("10.255.255.255");
 	assert_int_equal(ipam_take_addr(m, &a, &e), -1);
 	ipam_free(m);
+}
+
+static void test_v6(void **state)
+{
+	struct ipam_spec s = { .subnet = cidr("fd00:1:2:3::/64") };
+	struct net_cidr taken[2], ula = cidr("fd00:1:2::/48"), c;
+	struct err e;
+	struct ipam *m = ipam_new(&s, &e);
+	struct in6_addr a;
+	char t[CIDR_TEXT];
+
+	(void)state;
+	assert_non_null(m);
+	assert_string_equal(addr_text(ipam_gateway(m), t), "fd00:1:2:3::1");
+	assert_int_equal(ipam_take(m, &a, &e), 0);
+	assert_string_equal(addr_text(&a, t), "fd00:1:2:3::2");
+	a = addr("fd00:1:2:3:dead:beef::1");
+	assert_int_equal(ipam_take_addr(m, &a, &e), 0);
+	assert_int_equal(ipam_take_addr(m, &a, &e), -1);
+	a = addr("fd00:1:2:4::1");
+	assert_int_equal(ipam_take_addr(m, &a, &e), -1);
+	ipam_give(m, &a);
+	a = addr("fd00:1:2:3::");
+	assert_int_equal(ipam_take_addr(m, &a, &e), -1);
+	ipam_free(m);
+	s.subnet = cidr("fd00::/127");
+	m = ipam_new(&s, &e);
+	assert_string_equal(addr_text(ipam_gateway(m), t), "fd00::");
+	assert_int_equal(ipam_take(m, &a, &e), 0);
+	assert_string_equal(addr_text(&a, t), "fd00::1");
+	assert_int_equal(ipam_take(m, &a, &e), -1);
+	assert_non_null(strstr(e.msg, "no available IPv6 addresses"));
+	ipam_free(m);
+	taken[0] = cidr("fd00:1:2::/64");
+	taken[1] = cidr("fd00:1:2:1:8000::/65");
+	assert_int_equal(ipam_pool_pick6(&ula, taken, 2, &c, &e), 0);
+	assert_string_equal(cidr_text(&c, t), "fd00:1:2:2::/64");
+	assert_int_equal(ipam_pool_pick6(&ula, &ula, 1, &c, &e), -1);
 }
 
 /* Random takes, wanted takes and returns against a plain array of booleans. */
@@ -252,7 +297,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_addr), cmocka_unit_test(test_cidr), cmocka_unit_test(test_mac), cmocka_unit_test(test_small),
-		cmocka_unit_test(test_spec), cmocka_unit_test(test_random), cmocka_unit_test(test_pools),
+		cmocka_unit_test(test_spec), cmocka_unit_test(test_v6), cmocka_unit_test(test_random), cmocka_unit_test(test_pools),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

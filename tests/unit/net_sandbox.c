@@ -103,6 +103,20 @@ static void close_wait(const char *id, const json_t *record)
 		(void)loop_turn(l, -1);
 }
 
+/* One endpoint on a network; good until the next call. */
+static struct net_endpoint_spec *on(const char *network)
+{
+	static struct net_endpoint_spec ep;
+
+	ep = (struct net_endpoint_spec){ .network = network };
+	return &ep;
+}
+
+static json_t *ep_of(const json_t *record)
+{
+	return json_array_get(json_object_get(record, "Endpoints"), 0);
+}
+
 static struct net_port port(uint8_t proto, uint16_t c, uint16_t h)
 {
 	return (struct net_port){ .proto = proto, .port = c, .host_port = h, .host_port_end = h };
@@ -237,7 +251,7 @@ static void test_networks(void **state)
 static void test_open_close(void **state)
 {
 	struct net_port p[] = { port(IPPROTO_TCP, 80, 8080), port(IPPROTO_UDP, 53, 0) };
-	struct net_sandbox_spec s = { .id = id_of(1), .name = "web", .network = "bridge", .ports = p, .n_ports = 2 };
+	struct net_sandbox_spec s = { .id = id_of(1), .name = "web", .endpoints = on("bridge"), .n_endpoints = 1, .ports = p, .n_ports = 2 };
 	struct result x, y;
 	const char *ip;
 	json_t *ports, *st;
@@ -248,15 +262,15 @@ static void test_open_close(void **state)
 	x = open_start_wait(&s);
 	if (!x.record)
 		fail_msg("%s", x.err.msg);
-	ip = json_str(x.record, "IPAddress", "");
+	ip = json_str(ep_of(x.record), "IPAddress", "");
 	assert_string_equal(ip, "172.17.0.2");
-	assert_string_equal(json_str(x.record, "Gateway", ""), "172.17.0.1");
-	assert_string_equal(json_str(x.record, "MacAddress", ""), "02:42:ac:11:00:02");
-	assert_int_equal(json_i64(x.record, "IPPrefixLen", 0), 16);
+	assert_string_equal(json_str(ep_of(x.record), "Gateway", ""), "172.17.0.1");
+	assert_string_equal(json_str(ep_of(x.record), "MacAddress", ""), "02:42:ac:11:00:02");
+	assert_int_equal(json_i64(ep_of(x.record), "IPPrefixLen", 0), 16);
 	ports = json_object_get(json_object_get(x.record, "Ports"), "80/tcp");
 	assert_string_equal(json_str(json_array_get(ports, 0), "HostIp", ""), "0.0.0.0");
 	assert_string_equal(json_str(json_array_get(ports, 0), "HostPort", ""), "8080");
-	assert_int_equal(link_there(json_str(x.record, "HostVeth", "")), 1);
+	assert_int_equal(link_there(json_str(ep_of(x.record), "HostVeth", "")), 1);
 	server = serve(json_str(x.record, "NetNS", ""), 80, "from the container");
 	fetch(ip, 80, "from the container");
 	fetch("127.0.0.1", 8080, "from the container");
@@ -279,7 +293,7 @@ static void test_open_close(void **state)
 	/* The port is free again, the address rests. */
 	y = open_start_wait(&s);
 	assert_non_null(y.record);
-	assert_string_not_equal(json_str(y.record, "IPAddress", ""), ip);
+	assert_string_not_equal(json_str(ep_of(y.record), "IPAddress", ""), ip);
 	close_wait(s.id, y.record);
 	close_wait(s.id, y.record);
 	json_decref(x.record);
@@ -290,7 +304,8 @@ static void test_open_close(void **state)
 static void test_refused(void **state)
 {
 	struct net_port p = port(IPPROTO_TCP, 80, 9090);
-	struct net_sandbox_spec s = { .id = id_of(3), .name = "c3", .network = "no-such" };
+	struct net_endpoint_spec ep = { .network = "no-such" };
+	struct net_sandbox_spec s = { .id = id_of(3), .name = "c3", .endpoints = &ep, .n_endpoints = 1 };
 	struct sockaddr_in sa = { .sin_family = AF_INET, .sin_port = htons(9090) };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct result x;
@@ -299,18 +314,18 @@ static void test_refused(void **state)
 	up();
 	x = open_start_wait(&s);
 	assert_string_equal(x.err.msg, "network no-such not found");
-	s.network = "bridge";
-	s.ip = "10.1.1.1";
+	ep.network = "bridge";
+	ep.ip = "10.1.1.1";
 	x = open_start_wait(&s);
 	assert_non_null(strstr(x.err.msg, "10.1.1.1"));
-	s.ip = "x";
+	ep.ip = "x";
 	x = open_start_wait(&s);
 	assert_non_null(strstr(x.err.msg, "'x'"));
-	s.ip = NULL;
-	s.mac = "ff:ff:ff:ff:ff:ff";
+	ep.ip = NULL;
+	ep.mac = "ff:ff:ff:ff:ff:ff";
 	x = open_start_wait(&s);
 	assert_non_null(strstr(x.err.msg, "ff:ff"));
-	s.mac = NULL;
+	ep.mac = NULL;
 	assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
 	assert_int_equal(listen(fd, 1), 0);
 	s.ports = &p;
@@ -331,14 +346,14 @@ static void test_refused(void **state)
 	close_wait(s.id, x.record);
 	json_decref(x.record);
 	/* Without a network, and with the host's. */
-	s.network = "none";
+	ep.network = "none";
 	x = open_start_wait(&s);
 	assert_non_null(x.record);
-	assert_string_equal(json_str(x.record, "IPAddress", "-"), "");
+	assert_string_equal(json_str(ep_of(x.record), "IPAddress", "-"), "");
 	assert_int_equal(access(json_str(x.record, "NetNS", ""), F_OK), 0);
 	close_wait(s.id, x.record);
 	json_decref(x.record);
-	s.network = "host";
+	ep.network = "host";
 	x = open_start_wait(&s);
 	assert_string_equal(json_str(x.record, "NetNS", "-"), "");
 	close_wait(s.id, x.record);
@@ -350,7 +365,8 @@ static void test_refused(void **state)
 static void test_restart(void **state)
 {
 	struct net_port p = port(IPPROTO_TCP, 80, 8282);
-	struct net_sandbox_spec s = { .id = id_of(5), .name = "fixed", .network = "bridge", .ip = "172.17.9.9", .ports = &p, .n_ports = 1 };
+	struct net_endpoint_spec ep = { .network = "bridge", .ip = "172.17.9.9" };
+	struct net_sandbox_spec s = { .id = id_of(5), .name = "fixed", .endpoints = &ep, .n_endpoints = 1, .ports = &p, .n_ports = 1 };
 	struct result x;
 
 	(void)state;
@@ -359,7 +375,7 @@ static void test_restart(void **state)
 		x = open_start_wait(&s);
 		if (!x.record)
 			fail_msg("%s", x.err.msg);
-		assert_string_equal(json_str(x.record, "IPAddress", ""), "172.17.9.9");
+		assert_string_equal(json_str(ep_of(x.record), "IPAddress", ""), "172.17.9.9");
 		close_wait(s.id, x.record);
 		json_decref(x.record);
 	}
@@ -385,7 +401,7 @@ static void test_parallel(void **state)
 	(void)state;
 	up();
 	for (int i = 0; i < COUNT; i++) {
-		struct net_sandbox_spec s = { .id = id_of(10 + i), .name = "c", .network = "bridge", .ports = &p[i], .n_ports = 1 };
+		struct net_sandbox_spec s = { .id = id_of(10 + i), .name = "c", .endpoints = on("bridge"), .n_endpoints = 1, .ports = &p[i], .n_ports = 1 };
 
 		p[i] = port(IPPROTO_TCP, 80, (uint16_t)(7000 + i / 2));
 		net_sandbox_open(n, &s, on_open, &x[i]);
@@ -416,7 +432,7 @@ static void test_adopt(void **state)
 {
 	char record_path[64], path[128];
 	struct net_port p = port(IPPROTO_TCP, 80, 8181);
-	struct net_sandbox_spec s = { .id = id_of(40), .name = "kept", .network = "bridge", .ports = &p, .n_ports = 1 };
+	struct net_sandbox_spec s = { .id = id_of(40), .name = "kept", .endpoints = on("bridge"), .n_endpoints = 1, .ports = &p, .n_ports = 1 };
 	struct result x;
 	struct err e = { 0 };
 	json_t *record, *info;
@@ -459,11 +475,11 @@ static void test_adopt(void **state)
 	assert_int_equal(json_i64(json_object_get(info, "Proxy"), "ConnectionsTotal", 0), 1);
 	json_decref(info);
 	/* Its port and its address are taken. */
-	s = (struct net_sandbox_spec){ .id = id_of(42), .name = "new", .network = "bridge", .ports = &p, .n_ports = 1 };
+	s = (struct net_sandbox_spec){ .id = id_of(42), .name = "new", .endpoints = on("bridge"), .n_endpoints = 1, .ports = &p, .n_ports = 1 };
 	x = open_start_wait(&s);
 	assert_non_null(strstr(x.err.msg, "port is already allocated"));
 	s.n_ports = 0;
-	s.ip = json_str(record, "IPAddress", NULL);
+	((struct net_endpoint_spec *)s.endpoints)->ip = json_str(ep_of(record), "IPAddress", NULL);
 	x = open_start_wait(&s);
 	assert_non_null(strstr(x.err.msg, "Address already in use"));
 	end(server);

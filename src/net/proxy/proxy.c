@@ -202,6 +202,34 @@ struct proxy_port *proxy_port_open_take(struct proxy *p, int fd, const struct pr
 	return pp;
 }
 
+struct retarget {
+	struct proxy_port *port;
+	struct proxy_target to;
+};
+
+static void on_retarget(void *user)
+{
+	struct retarget *r = user;
+
+	if (r->to.proto != IPPROTO_TCP) {
+		udp_port_close(r->port);
+		loop_io_free(r->port->io);
+		r->port->to = r->to;
+		udp_port_open(r->port);
+	} else {
+		r->port->to = r->to;
+	}
+	free(r);
+}
+
+void proxy_port_retarget(struct proxy *p, struct proxy_port *port, const struct proxy_target *to)
+{
+	struct retarget *r = mem_alloc(sizeof(*r));
+
+	*r = (struct retarget){ .port = port, .to = *to };
+	loop_post(p->t.l, on_retarget, r);
+}
+
 struct closing {
 	struct proxy *p;
 	size_t n;

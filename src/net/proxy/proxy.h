@@ -21,12 +21,14 @@ void proxy_free(struct proxy *p);
 struct proxy_port;
 struct proxy_target {
 	uint8_t proto;
-	struct in6_addr addr;		/* the container */
+	struct in6_addr addr;		/* the container; unspecified: nobody */
 	uint16_t port;
 	uint16_t first;			/* not 0 (TCP): connections come on many ports; one to port h goes to port + (h - first) */
 };
 /* fd is a listening TCP or a bound UDP socket, non-blocking; taken. The thread starts with the first port. */
 struct proxy_port *proxy_port_open_take(struct proxy *p, int fd, const struct proxy_target *to);
+/* New connections and datagrams go there from now on; to an unspecified address: nowhere, they are refused. Its UDP flows start anew. */
+void proxy_port_retarget(struct proxy *p, struct proxy_port *port, const struct proxy_target *to);
 /* Ends n ports with their connections and flows; done(user) on the main loop once their sockets are closed. ports is copied. */
 void proxy_ports_close(struct proxy *p, struct proxy_port *const *ports, size_t n, void (*done)(void *user), void *user);
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "net/addr.h"
 #include "net/proxy/proxy_priv.h"
 
 /*
@@ -302,7 +303,8 @@ static bool conn_new(struct proxy_port *p, int client)
 	struct proxy_target target = target_of(p, client);
 	union proxy_addr sa;
 	socklen_t len = proxy_target_addr(&target, &sa);
-	int fd = socket(sa.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP), rc;
+	bool nobody = addr_is_any(&target.addr);
+	int fd = nobody ? -1 : socket(sa.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP), rc;
 	struct linger now = { .l_onoff = 1 };
 	struct tcp_conn *c;
 
@@ -331,7 +333,7 @@ static bool conn_new(struct proxy_port *p, int client)
 		rc = errno;
 		(void)close(fd);
 	} else {
-		rc = errno;
+		rc = nobody ? ECONNREFUSED : errno;
 	}
 	t->stat->tcp_failed++;
 	(void)setsockopt(client, SOL_SOCKET, SO_LINGER, &now, sizeof(now));

@@ -290,6 +290,8 @@ static struct udp_flow *flow_new(struct proxy_port *p, const struct udp_key *k)
 	struct udp_flow *f, **b;
 	int fd;
 
+	if (addr_is_any(&p->to.addr))
+		return NULL;
 	if (t->flows >= t->flows_max)
 		flow_free(t->oldest);
 	fd = socket(sa.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_UDP);

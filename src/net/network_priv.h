@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef KEDGE_NET_NETWORK_PRIV_H
+#define KEDGE_NET_NETWORK_PRIV_H
+
+#include "net/net_priv.h"
+
+/* Seen by network*.c only. */
+
+enum { NETWORK_POOLS_MAX = 8 };		/* subnets of one network: a batch of rtnetlink requests has room for their addresses */
+
+extern const char *const network_driver_names[DRIVER_COUNT];
+
+/* network_apply.c: from nw->doc to nw's fields. */
+int network_apply(struct network *nw, struct err *e);	/* driver, flags, options; each checked */
+/* One IPAM for each element of IPAM.Config; each has a Subnet. Gateways that were not given are written into the document. */
+int network_pools(struct network *nw, struct err *e);
+void network_pools_free(struct network *nw);
+bool network_has(const struct network *nw, bool v6);	/* subnets of the family */
+
+/* network_bridge.c */
+/* Blocking: makes the bridge, or takes over what is there. Writes ifindex, mac, foreign. */
+int network_bridge_up(struct network *nw, struct rtnl *r, struct err *e);
+/* Blocking: away with it; a foreign one loses our addresses only. */
+int network_bridge_down(const struct network *nw, struct rtnl *r, struct err *e);
+int network_datapath(struct network *nw, struct err *e);	/* tells it of the bridge's subnets */
+
+/* network.c */
+json_t *network_shape(const char *name, const char *id, const char *driver);
+void network_store(const struct network *nw, struct store_tx *tx);
+
+/* sandbox.c */
+char *endpoints_text(const struct network *nw);		/* " (name:"web" id:"0123456789ab", ...)"; the caller frees */
+
+/* network_make.c: a bridge on its way out. */
+struct bridge_going {
+	struct work w;
+	struct network *nw;		/* of nobody else any more */
+	uint32_t ifindex;
+	struct making *waiting;		/* for its name */
+	struct bridge_going *next;
+};
+struct making;
+
+/* network_taken.c: what new subnets must keep off. */
+struct taken {
+	const struct net *n;
+	struct net_cidr *c;		/* the caller frees */
+	size_t len;
+	const struct network *self;	/* does not count */
+};
+int taken_fill(struct taken *t, struct err *e);
+const struct net_cidr *taken_hit(const struct taken *t, const struct net_cidr *c);	/* the first that overlaps, or NULL */
+
+#endif

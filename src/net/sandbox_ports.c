@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <config.h>
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "net/sandbox.h"
+
+/*
+ * Published ports of a sandbox. They lead to the endpoint that gives the default route of the binding's family, so that answers go back the way
+ * requests came; an IPv6 binding falls back to the IPv4 endpoint by the proxy. When that endpoint changes, the entries are written anew
+ * and the proxy's listeners are pointed elsewhere: the sockets that hold the ports stay.
+ */
+static const struct endpoint *target(const struct sandbox *s, const struct port_bound *b, struct in6_addr *addr)
+{
+	const struct endpoint *ep = b->v4 || !s->gw6 ? s->gw4 : s->gw6;
+
+	if (!ep && s->gw6)
+		ep = s->gw6;
+	if (!ep)
+		return NULL;
+	*addr = ep == s->gw4 && ep->has4 && (b->v4 || !ep->has6) ? ep->addr4 : ep->has6 ? ep->addr6 : ep->addr4;
+	return ep;
+}
+
+static int listener(const struct sandbox *s, const struct port_bound *b)
+{
+	for (size_t i = 0; b->count > 1 && i < s->n_proxies; i++)
+		if (&s->ports[s->proxied[i].port] == b)
+			return s->proxied[i].fd;
+	return b->fd;
+}
+
+/* The data path knows IPv4 so far; what is bound to IPv6 addresses only goes by the proxy. */
+static bool publish_of(const struct sandbox *s, const struct port_bound *b, struct dp_publish *ret)
+{
+	struct in6_addr addr;
+	const struct endpoint *ep = target(s, b, &addr);
+
+	if (!ep || !b->v4 || !b->count || !addr_is4(&addr))
+		return false;
+	*ret = (struct dp_publish){ .proto = b->proto, .host_addr = b->host_addr, .host_port = b->host_port, .addr = addr, .port = b->port,
+				    .generation = ep->generation, .count = b->count, .listener = listener(s, b) };
+	return true;
+}
+
+void sandbox_ports_del(struct sandbox *s)
+{
+	struct dp_publish p;
+
+	for (size_t i = 0; i < s->n_ports; i++)
+		if (publish_of(s, &s->ports[i], &p))
+			(void)s->n->ops->publish_del(s->n->dp, &p);
+}
+
+int sandbox_ports_set(struct sandbox *s, struct err *e)
+{
+	struct dp_publish p;
+
+	for (size_t i = 0; i < s->n_ports; i++)
+		if (publish_of(s, &s->ports[i], &p) && s->n->ops->publish_set(s->n->dp, &p, e) < 0)
+			return -1;
+	return 0;
+}
+
+static struct proxy_target proxy_target(const struct sandbox *s, const struct port_bound *b)
+{
+	struct proxy_target to = { .proto = b->proto, .port = b->port, .first = b->count > 1 ? b->host_port : 0 };
+
+	(void)target(s, b, &to.addr);		/* ::, nobody, without one */
+	return to;
+}
+
+void sandbox_proxies_open(struct sandbox *s)
+{
+	s->proxies = mem_zalloc((s->n_ports ? s->n_ports : 1) * sizeof(*s->proxies));
+	s->proxied = mem_zalloc((s->n_ports ? s->n_ports : 1) * sizeof(*s->proxied));
+	for (size_t i = 0; i < s->n_ports; i++) {
+		struct port_bound *b = &s->ports[i];
+		struct proxy_target to = proxy_target(s, b);
+
+		if (b->fd < 0)
+			continue;
+		s->proxied[s->n_proxies] = (struct proxied){ .port = i, .fd = b->fd };
+		s->proxies[s->n_proxies++] = proxy_port_open_take(s->n->proxy, TAKE_FD(b->fd), &to);
+	}
+}
+
+int sandbox_ports_move(struct sandbox *s, struct endpoint *gw4, struct endpoint *gw6, struct err *e)
+{
+	struct sandbox old = *s;
+	struct dp_publish p, was;
+	int rc = 0;
+
+	s->gw4 = gw4;
+	s->gw6 = gw6;
+	if (gw4 == old.gw4 && gw6 == old.gw6)
+		return 0;
+	for (size_t i = 0; i < s->n_ports; i++) {
+		if (publish_of(s, &s->ports[i], &p)) {
+			if (rc == 0)
+				rc = s->n->ops->publish_set(s->n->dp, &p, e);
+		} else if (publish_of(&old, &s->ports[i], &was)) {
+			(void)s->n->ops->publish_del(s->n->dp, &was);
+		}
+	}
+	for (size_t i = 0; i < s->n_proxies; i++) {
+		struct proxy_target to = proxy_target(s, &s->ports[s->proxied[i].port]);
+
+		proxy_port_retarget(s->n->proxy, s->proxies[i], &to);
+	}
+	return rc;
+}
