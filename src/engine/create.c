@@ -4,6 +4,7 @@
  * checked, what does not work yet is refused by name unless it holds its default, what is unknown is ignored as dockerd does.
  */
 #include "engine/endpoints.h"
+#include "engine/logopt.h"
 #include "engine/mounts.h"
 
 #include <stdio.h>
@@ -239,26 +240,6 @@ static int check_restart(const json_t *h, struct err *e)
 	return 0;
 }
 
-static int check_log(const json_t *h, struct err *e)
-{
-	const json_t *lc = json_obj(h, "LogConfig"), *v;
-	const char *type = json_str(lc, "Type", ""), *key;
-	uint64_t n;
-
-	if (*type && strcmp(type, "json-file") && strcmp(type, "none"))
-		return err_set(e, ERR_INVALID, "logger: no log driver named '%s' is registered", type);
-	json_object_foreach(json_obj(lc, "Config"), key, v) {
-		const char *s = json_string_value(v);
-		bool size = !strcmp(key, "max-size");
-
-		if (strcmp(type, "none") && (size || !strcmp(key, "max-file")) && s &&
-		    (size ? str_to_size(s, &n) : str_to_u64(s, 1, 1000, &n)) == 0 && n > 0)
-			continue;
-		return err_set(e, ERR_INVALID, "invalid log option '%s' = '%s' for log driver %s", key, s ? s : "(not a string)", *type ? type : "json-file");
-	}
-	return 0;
-}
-
 /* The own one, or another OCI runtime by its usual name. */
 int runtime_path(const char *name, char **ret, struct err *e)
 {
@@ -311,7 +292,7 @@ int create_check_host(json_t *h, struct err *e)
 		return err_set(e, ERR_INVALID, "HostConfig.Init: the init is part of kedge's own runtime, '%s' has none", json_str(h, "Runtime", ""));
 	}
 	free(path);
-	if (limits_check(h, e) < 0 || check_restart(h, e) < 0 || check_log(h, e) < 0)
+	if (limits_check(h, e) < 0 || check_restart(h, e) < 0 || logopt_check(json_obj(h, "LogConfig"), e) < 0)
 		return -1;
 	if (net_ports_from_api(NULL, json_object_get(h, "PortBindings"), false, &ports, &n, e) < 0)
 		return -1;

@@ -24,6 +24,7 @@ libengine_a_SOURCES = \
 	src/engine/join.c \
 	src/engine/limits.c \
 	src/engine/list.c \
+	src/engine/logopt.c src/engine/logopt.h \
 	src/engine/logs.c \
 	src/engine/lab.c src/engine/lab.h \
 	src/engine/mounts.c src/engine/mounts.h \

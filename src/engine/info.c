@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "engine/engine_priv.h"
+#include "engine/logopt.h"
 
 static const char *arch(const struct engine *en)
 {
@@ -46,6 +47,15 @@ json_t *engine_info(struct engine *en)
 			 "ContainersPaused", (json_int_t)paused, "ContainersStopped", (json_int_t)stopped, "Images", (json_int_t)images_count(en->images),
 			 "Driver", "overlay2", "DriverStatus", "Backing Filesystem", "overlayfs",
 			 "Plugins", "Volume", "local", "Network", "bridge", "host", "none", "Authorization", "Log", "json-file", "none");
+	{
+		json_t *drivers = json_array();
+
+		for (const char *const *d = logopt_drivers; *d; d++) {
+			if (logopt_available(*d))
+				json_array_append_new(drivers, json_string(*d));
+		}
+		doc_set(json_object_get(info, "Plugins"), "Log", drivers);
+	}
 	doc_set(info, "MemoryLimit", json_boolean(controller("memory", "memory")));
 	doc_set(info, "SwapLimit", json_boolean(access("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes", F_OK) == 0 || v2));
 	doc_set(info, "CpuCfsPeriod", json_boolean(controller("cpu", "cpu")));

@@ -56,7 +56,7 @@ json_t *engine_inspect(struct engine *en, const char *ref, bool size, struct err
 			"Args", json_object_get(c->doc, "Args"), "State", doc_state(c), "Image", json_object_get(c->doc, "Image"),
 			"ResolvConfPath", json_sprintf("%s/files/resolv.conf", dir), "HostnamePath", json_sprintf("%s/files/hostname", dir),
 			"HostsPath", json_sprintf("%s/files/hosts", dir),
-			"LogPath", json_string(str_eq(doc_log_driver(c), "none") ? "" : log), "Name", json_object_get(c->doc, "Name"),
+			"LogPath", json_string(str_eq(doc_log_driver(c), "json-file") ? log : ""), "Name", json_object_get(c->doc, "Name"),
 			"RestartCount", json_object_get(c->doc, "RestartCount"), "Driver", "overlay2", "Platform", "linux", "MountLabel", "",
 			"ProcessLabel", "", "AppArmorProfile", "", "ExecIDs", exec_ids(c), "HostConfig", doc_host(c));
 	json_object_set_new(out, "GraphDriver", json_pack("{s:s, s:{s:o, s:o}}", "Name", "overlay2", "Data",

@@ -73,6 +73,15 @@ struct prepare *prepare_new(struct container *c, struct err *e)
 		prepare_free(p);
 		return NULL;
 	}
+	{
+		struct log_subject s = { .id = c->id, .name = container_name(c), .image = json_str(doc_config(c), "Image", ""),
+					 .image_id = json_str(c->doc, "Image", ""), .host = c->en->hostname, .config = doc_config(c) };
+
+		if (logopt_plan(json_obj(doc_host(c), "LogConfig"), &s, &p->log, e) < 0) {
+			prepare_free(p);
+			return NULL;
+		}
+	}
 	return p;
 }
 
@@ -88,6 +97,7 @@ void prepare_free(struct prepare *p)
 	free(p->hosts);
 	free(p->gateway);
 	free(p->cgroup);
+	log_plan_done(&p->log);
 	strv_free(p->layers);
 	json_decref(p->config);
 	json_decref(p->host);
@@ -238,7 +248,7 @@ static int prepare_all(struct prepare *p)
 	char *text = NULL;
 	int ret = -1;
 
-	if (make_dirs(p, &p->e) < 0 || mounts_check_binds(p->mounts, true, 0, 0, &p->e) < 0)
+	if (log_plan_resolve(&p->log, &p->e) < 0 || make_dirs(p, &p->e) < 0 || mounts_check_binds(p->mounts, true, 0, 0, &p->e) < 0)
 		goto out;
 	if (user_resolve(p->layers, upper, json_str(p->config, "User", ""), json_arr(p->host, "GroupAdd"), &ids, &p->e) < 0)
 		goto out;

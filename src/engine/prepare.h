@@ -3,6 +3,7 @@
 #define KEDGE_ENGINE_PREPARE_H
 
 #include "engine/engine_priv.h"
+#include "engine/logopt.h"
 #include "loop/work.h"
 
 /* Everything a start needs on disk, made by a worker: directories, /etc files, config.json. Owned by start.c. */
@@ -19,6 +20,7 @@ struct prepare {
 	pid_t ipc_pid, pid_pid;		/* whose namespaces are joined; 0 */
 	const char *path;
 	bool host_net, shared;
+	struct log_plan log;
 	struct err e;
 };
 

@@ -195,11 +195,9 @@ static void prepared(struct work *w)
 {
 	struct prepare *p = CONTAINER_OF(w, struct prepare, work);
 	struct container *c = p->c;
-	const json_t *log = json_obj(json_obj(doc_host(c), "LogConfig"), "Config");
 	char *bundle CLEANUP(mem_freep) = prepare_bundle(p), *upper CLEANUP(mem_freep) = mem_printf("%s/upper", p->dir);
 	char *work CLEANUP(mem_freep) = mem_printf("%s/work", p->dir), *path CLEANUP(mem_freep) = doc_log_path(c), *runtime CLEANUP(mem_freep) = NULL;
 	char *cache CLEANUP(mem_freep) = mem_printf("%s/seccomp", c->en->exec_root);
-	uint64_t size = 0, files = 1;
 	struct err e = { 0 };
 
 	if (p->e.kind != ERR_NONE) {
@@ -212,14 +210,14 @@ static void prepared(struct work *w)
 		prepare_free(p);
 		return;
 	}
-	(void)str_to_size(json_str(log, "max-size", ""), &size);
-	(void)str_to_u64(json_str(log, "max-file", ""), 1, 1000, &files);
 	{
 		struct rt_launch a = {
 			.id = c->id, .bundle = bundle, .run_dir = p->run_dir, .lowers = p->layers, .upper = upper, .work = work,
 			.cgroup = p->cgroup, .cache = cache, .runtime = runtime, .tty = json_flag(doc_config(c), "Tty", false), .stdin_open = json_flag(doc_config(c), "OpenStdin", false),
 			.stdin_once = json_flag(doc_config(c), "StdinOnce", false),
-			.log = { .driver = doc_log_driver(c), .path = path, .max_size = size, .max_files = (unsigned)files },
+			.log = { .driver = p->log.file ? "json-file" : "none", .path = path, .max_size = p->log.max_size, .max_files = p->log.max_files,
+				 .compress = p->log.compress, .attrs = p->log.attrs, .ship = p->log.ship, .address = p->log.address,
+				 .format = p->log.format, .host = p->log.host, .tag = p->log.tag, .facility = p->log.facility, .fields = p->log.fields },
 		};
 
 		(void)FAULT("engine.launch");

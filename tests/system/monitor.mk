@@ -9,6 +9,6 @@ tests_system_monitor_rt_SOURCES = \
 	tests/system/monitor_box.c \
 	tests/system/monitor_box.h
 tests_system_monitor_rt_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/tests/system
-tests_system_monitor_rt_LDADD = libruntime_client.a libruntime_monitor.a libruntime_oci.a libloop.a libbase.a \
+tests_system_monitor_rt_LDADD = libruntime_client.a libruntime_monitor.a libruntime_oci.a libloop.a libbase.a $(ZLIB_LIBS) \
 	$(CMOCKA_LIBS) $(EVENT_LIBS) $(JANSSON_LIBS) $(SECCOMP_LIBS) $(CAP_LIBS)
 endif

@@ -561,6 +561,18 @@ struct rt *rt_launch(struct loop *l, const char *runtime_path, const struct rt_l
 	pm_put(&b, "log.path", a->log.path);
 	put_number(&b, "log.max_size", a->log.max_size);
 	put_number(&b, "log.max_files", a->log.max_files);
+	pm_put(&b, "log.compress", a->log.compress ? "1" : NULL);
+	pm_put(&b, "log.attrs", a->log.attrs);
+	if (a->log.ship) {
+		pm_put(&b, "log.ship", a->log.ship);
+		pm_put(&b, "log.address", a->log.address);
+		pm_put(&b, "log.format", a->log.format);
+		pm_put(&b, "log.host", a->log.host);
+		pm_put(&b, "log.tag", a->log.tag);
+		put_number(&b, "log.facility", (uint64_t)a->log.facility);
+		for (size_t i = 0; a->log.fields && a->log.fields[i]; i++)
+			pm_put(&b, "log.field", a->log.fields[i]);
+	}
 	if (b.failed || b.len > PM_LAUNCH_MAX) {
 		err_set(e, ERR_INVALID, "container %.12s: its layers' paths take %zu bytes, more than the %d a monitor takes", a->id, b.len,
 			PM_LAUNCH_MAX);

@@ -19,6 +19,12 @@ struct rt_log {
 	const char *path;		/* json-file */
 	uint64_t max_size;		/* bytes, 0: no rotation */
 	unsigned max_files;
+	bool compress;			/* rotated ones */
+	const char *attrs;		/* "\"attrs\":{..}," for each record, or NULL */
+	/* Sent as well: "syslog", "journald"; NULL: not. See monitor/ship.h. */
+	const char *ship, *address, *format, *host, *tag;
+	int facility;
+	char *const *fields;
 };
 
 struct rt_launch {

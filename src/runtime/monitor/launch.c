@@ -55,6 +55,20 @@ int launch_parse(struct launch *a, const char *p, size_t n, struct err *e)
 	if (v && str_to_u64(v, 0, 1000, &num) < 0)
 		return err_set(e, ERR_INVALID, "number of log files '%s' is not from 0 to 1000", v);
 	a->log_files = v ? (unsigned)num : 1;
+	a->log_compress = pm_word(p, n, "log.compress") != NULL;
+	a->log_attrs = pm_word(p, n, "log.attrs");
+	if (a->log_attrs && strlen(a->log_attrs) > LOGFILE_ATTRS)
+		return err_set(e, ERR_INVALID, "the labels and variables for the log take more than %d bytes", LOGFILE_ATTRS);
+	v = pm_word(p, n, "log.facility");
+	if (v && str_to_u64(v, 0, 23, &num) < 0)
+		return err_set(e, ERR_INVALID, "syslog facility '%s' is not from 0 to 23", v);
+	a->ship = (struct ship_args){ .kind = pm_word(p, n, "log.ship"), .address = pm_word(p, n, "log.address"), .format = pm_word(p, n, "log.format"),
+		.host = pm_word(p, n, "log.host"), .tag = pm_word(p, n, "log.tag"), .facility = v ? (int)num : 3, .fields = a->ship_fields };
+	at = 0;
+	for (size_t k = 0; (w = pm_next(p, n, &at)) && k + 1 < N(a->ship_fields);) {
+		if (str_starts(w, "log.field="))
+			a->ship_fields[k++] = w + 10;
+	}
 	if (str_eq(a->log_driver, "json-file") ? !a->log_path : !str_eq(a->log_driver, "none"))
 		return err_set(e, ERR_INVALID, "log driver '%s' is not known to the monitor, or its path is missing",
 			       a->log_driver ? a->log_driver : "");
@@ -122,7 +136,14 @@ int launch_prepare(struct err *e)
 	if (str_eq(mon.a.log_driver, "json-file")) {
 		if (logfile_open(&mon.log, mon.a.log_path, mon.a.log_max, mon.a.log_files, room, e) < 0)
 			return -1;
+		mon.log.compress = mon.a.log_compress;
+		mon.log.attrs = mon.a.log_attrs;
 		mon.main.log = &mon.log;
+	}
+	if (mon.a.ship.kind) {
+		mon.a.ship.fields = mon.a.ship_fields;	/* mon.a was copied into its place */
+		mon.main.log = &mon.log;
+		ship_open(&mon.a.ship);
 	}
 	mon.host_ns = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
 	if (mon.host_ns < 0)

@@ -53,7 +53,7 @@ int logfile_open(struct logfile *f, const char *path, uint64_t max, unsigned fil
 static void rotate(struct logfile *f)
 {
 	struct stat st;
-	int fd;
+	int fd, lock = -1;
 
 	if (fstat(f->fd, &st) == 0 && (uint64_t)st.st_size < f->max) {
 		f->size = (uint64_t)st.st_size;	/* somebody else has truncated it */
@@ -64,22 +64,33 @@ static void rotate(struct logfile *f)
 			f->size = 0;
 		return;
 	}
+	if (f->compress) {
+		lock = logfile_lock(f->path, false);
+		if (lock < 0)
+			return;		/* the next batch tries again */
+	}
 	for (unsigned i = f->files - 1; i > 0; i--) {
 		char from[4200], to[4200];
 
+		/* Plain or compressed: each takes its number on, and what had it before goes. A gap in the sequence is fine. */
+		snprintf(to, sizeof(to), "%s.%u.gz", f->path, i);
+		snprintf(from, sizeof(from), "%s.%u.gz", f->path, i - 1);
+		if (i == 1 || rename(from, to) < 0)
+			(void)unlink(to);
 		snprintf(to, sizeof(to), "%s.%u", f->path, i);
-		if (i > 1)
-			snprintf(from, sizeof(from), "%s.%u", f->path, i - 1);
-		else
-			snprintf(from, sizeof(from), "%s", f->path);
-		(void)rename(from, to);		/* a gap in the sequence is fine */
+		snprintf(from, sizeof(from), i > 1 ? "%s.%u" : "%s", f->path, i - 1);
+		if (rename(from, to) < 0 && i > 1)
+			(void)unlink(to);
 	}
+	fd_closep(&lock);
 	fd = open_log(f->path, 0);
 	if (fd < 0)
 		return;
 	(void)close(f->fd);
 	f->fd = fd;
 	f->size = fstat(fd, &st) == 0 ? (uint64_t)st.st_size : 0;
+	if (f->compress)
+		logfile_compress(f->path, f->files);
 }
 
 static uint64_t count_records(const char *p, size_t n)
@@ -169,11 +180,22 @@ void logfile_flush(struct logfile *f)
 
 void logfile_add(struct logfile *f, int stream, const char *p, size_t n, const char *stamp, size_t stamp_len)
 {
+	size_t len;
+
 	if (f->fd < 0)
 		return;
-	if (f->fill + LOGENC_MAX(n) > LOGFILE_ROOM || (f->max && f->size + f->fill >= f->max))
+	if (f->fill + LOGENC_MAX(n) + LOGFILE_ATTRS > LOGFILE_ROOM || (f->max && f->size + f->fill >= f->max))
 		logfile_flush(f);
-	f->fill += logenc_record(f->room + f->fill, p, n, stream, stamp, stamp_len);
+	len = logenc_record(f->room + f->fill, p, n, stream, stamp, stamp_len);
+	if (f->attrs) {		/* before "time":"<stamp>"}\n */
+		size_t k = strlen(f->attrs), tail = stamp_len + sizeof("\"time\":\"\"}\n") - 1;
+		char *at = f->room + f->fill + len - tail;
+
+		memmove(at + k, at, tail);
+		memcpy(at, f->attrs, k);
+		len += k;
+	}
+	f->fill += len;
 }
 
 void logfile_done(struct logfile *f)

@@ -172,6 +172,7 @@ static void finish(void)
 
 	proc_drain(&mon.main);
 	logfile_done(&mon.log);
+	ship_done();
 	if (mon.log.lost_total)
 		log_warn("monitor", "%s: %llu lines of output were lost: %s", mon.a.id, (unsigned long long)mon.log.lost_total,
 			 strerror(mon.log.lost_err));

@@ -15,4 +15,7 @@ libruntime_monitor_a_SOURCES = \
 	src/runtime/monitor/logenc.c \
 	src/runtime/monitor/logenc.h \
 	src/runtime/monitor/logfile.c \
-	src/runtime/monitor/logfile.h
+	src/runtime/monitor/logfile.h \
+	src/runtime/monitor/compress.c \
+	src/runtime/monitor/ship.c \
+	src/runtime/monitor/ship.h

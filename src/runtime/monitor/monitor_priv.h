@@ -10,6 +10,7 @@
 
 #include "base/err.h"
 #include "runtime/monitor/logfile.h"
+#include "runtime/monitor/ship.h"
 #include "runtime/proto.h"
 
 enum {
@@ -94,6 +95,10 @@ struct launch {
 	const char *log_driver, *log_path;
 	uint64_t log_max;
 	unsigned log_files;
+	bool log_compress;
+	const char *log_attrs;
+	struct ship_args ship;
+	const char *ship_fields[32];
 };
 
 struct monitor {

@@ -102,11 +102,12 @@ static void log_lines(struct proc *p, struct stream *s, const char *b, size_t to
 {
 	char stamp[LOGENC_STAMP];
 	size_t at = 0, scan = s->have, len;
+	int64_t now = clock_wall();
 
 	s->rest = to;
-	if (!p->log || p->log->fd < 0)
+	if (!p->log || (p->log->fd < 0 && !mon.a.ship.kind))
 		return;
-	len = logenc_stamp(&p->log->clock, clock_wall(), stamp);
+	len = logenc_stamp(&p->log->clock, now, stamp);
 	while (at < to) {
 		const char *nl = scan < to ? memchr(b + scan, '\n', to - scan) : NULL;
 		size_t end = nl ? (size_t)(nl - b) + 1 : to;
@@ -116,12 +117,15 @@ static void log_lines(struct proc *p, struct stream *s, const char *b, size_t to
 			size_t cut = logenc_cut(b + at, LOGENC_LINE);
 
 			logfile_add(p->log, s->no, b + at, cut, stamp, len);
+			ship_line(s->no, b + at, cut, now);
 			at += cut;
 		}
 		if (!nl && !last)
 			break;
-		if (end > at)
+		if (end > at) {
 			logfile_add(p->log, s->no, b + at, end - at, stamp, len);
+			ship_line(s->no, b + at, end - at, now);
+		}
 		at = scan = end;
 	}
 	s->rest = at;
