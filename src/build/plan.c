@@ -472,9 +472,9 @@ void build_plan_done(struct build_plan *p)
 	memset(p, 0, sizeof(*p));
 }
 
-void build_plan_add_label(struct build_plan *p, const char *key, const char *value)
+void build_plan_add_label(struct build_plan *p, size_t stage, const char *key, const char *value)
 {
-	struct build_stage *st = &p->stages[p->n - 1];
+	struct build_stage *st = &p->stages[stage];
 	struct build_line *l = mem_zalloc(sizeof(*l));
 
 	l->word = mem_strdup("LABEL");

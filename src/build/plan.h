@@ -41,8 +41,8 @@ struct build_plan {
 /* Errors begin with "dockerfile parse error on line N: ". */
 int build_plan_parse(const char *text, size_t n, struct build_plan *ret, struct err *e);
 void build_plan_done(struct build_plan *p);
-/* Adds a LABEL of the request to the last stage. */
-void build_plan_add_label(struct build_plan *p, const char *key, const char *value);
+/* Adds a LABEL of the request to a stage. */
+void build_plan_add_label(struct build_plan *p, size_t stage, const char *key, const char *value);
 /* A trigger of a base image. line must outlive the step. */
 int build_step_parse(const struct build_line *line, struct build_step *ret, struct err *e);
 void build_step_done(struct build_step *s);

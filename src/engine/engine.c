@@ -38,6 +38,13 @@ char *container_cgroup(const struct container *c)
 	return mem_printf("/%s/%s", *parent == '/' ? parent + 1 : parent, c->id);
 }
 
+char *engine_upper(struct engine *en, const char *ref, struct err *e)
+{
+	struct container *c = engine_find(en, ref, e);
+
+	return c ? mem_printf("%s/containers/%s/upper", en->data_root, c->id) : NULL;
+}
+
 struct container *container_new(struct engine *en, const char *id, json_t *doc)
 {
 	struct container *c = mem_zalloc(sizeof(*c));

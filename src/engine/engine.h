@@ -77,6 +77,8 @@ void engine_network_connect(struct engine *en, const char *network, const json_t
 void engine_network_disconnect(struct engine *en, const char *network, const json_t *body, engine_done *done, void *user);	/* {"Container", "Force"} */
 void engine_network_prune(struct engine *en, const json_t *filters, void (*done)(void *user, const json_t *result, const struct err *e), void *user);
 bool engine_container_tty(struct engine *en, const char *ref, bool *tty, struct err *e);	/* false: no such container */
+/* The directory that takes what a container changes in its root file system, in overlayfs's form. The caller frees; NULL with e. */
+char *engine_upper(struct engine *en, const char *ref, struct err *e);
 int engine_resize(struct engine *en, const char *ref, unsigned rows, unsigned cols, struct err *e);
 
 /* Logs, with docker's options. data: message payload; stream 1/2. */

@@ -86,6 +86,7 @@ struct image *image_next(struct images *im, size_t *it);
  * making (the store lost it) and releases as well. -1 with e: no such image. */
 int image_hold(struct images *im, const char *id, struct err *e);
 void image_release(struct images *im, const char *id);
+uint64_t image_own_bytes(struct images *im, const struct image *i);	/* of the layers that no other image has */
 bool image_is_step(const struct images *im, const struct image *i);	/* made on the way, and without a name */
 
 #if defined(__aarch64__)

@@ -364,6 +364,21 @@ int layer_open(struct images *im, const char *chain, struct err *e)
 	return fd < 0 ? err_errno(e, errno, "open the layer %s", chain) : fd;
 }
 
+uint64_t image_own_bytes(struct images *im, const struct image *i)
+{
+	uint64_t sum = 0;
+
+	pthread_mutex_lock(&im->lock);
+	for (size_t k = 0; k < i->nlayers; k++) {
+		const struct layer *l = map_get(im->layers, i->chains[k]);
+
+		if (l && l->refs == 1)
+			sum += l->bytes;
+	}
+	pthread_mutex_unlock(&im->lock);
+	return sum;
+}
+
 int layers_sync_tmp(struct images *im, struct err *e)
 {
 	int rc = FAULT("image.sync");

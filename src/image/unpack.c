@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -583,4 +584,24 @@ int unpack_tree(int dirfd, const char *below, unsigned flags, const struct unpac
 	u->below = below;
 	u->flags = flags;
 	return unpack_run(u, src, what, ret, e);
+}
+
+static ssize_t probe_read(void *user, void *p, size_t n)
+{
+	ssize_t got;
+
+	do
+		got = read(*(int *)user, p, n);
+	while (got < 0 && errno == EINTR);
+	return got < 0 ? -errno : got;
+}
+
+bool unpack_is_archive(int fd)
+{
+	struct tar *t = tar_open(&(struct unpack_source){ probe_read, &fd }, false, NULL, "a file", NULL);
+	struct archive_entry *entry;
+	bool is = t && tar_next(t, &entry, NULL) == 1;
+
+	tar_free(t);
+	return is;
 }

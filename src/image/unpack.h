@@ -2,6 +2,7 @@
 #ifndef KEDGE_IMAGE_UNPACK_H
 #define KEDGE_IMAGE_UNPACK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -37,5 +38,7 @@ enum {
  */
 int unpack_tree(int dirfd, const char *below, unsigned flags, const struct unpack_source *src, const char *what, struct unpack_result *ret,
 		struct err *e);
+/* Does it begin as a tar with at least one entry, compressed or not? Blocking; moves the descriptor's offset. */
+bool unpack_is_archive(int fd);
 
 #endif

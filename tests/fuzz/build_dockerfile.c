@@ -51,7 +51,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 				free(build_heredoc_text(&l->docs[d]));
 			}
 		}
-		build_plan_add_label(&plan, "a", "b");
+		build_plan_add_label(&plan, 0, "a", "b");
 		build_plan_done(&plan);
 	} else if (!*e.msg) {
 		abort();

@@ -117,7 +117,7 @@ static void test_forms(void **state)
 	assert_int_equal(build_plan_stage(&p, "0", true, 1), 0);
 	assert_int_equal(build_plan_stage(&p, "1", true, 1), -1);
 	assert_int_equal(build_plan_stage(&p, "nope", true, 2), -1);
-	build_plan_add_label(&p, "k", "$v");
+	build_plan_add_label(&p, 1, "k", "$v");
 	assert_int_equal(p.stages[1].n, 1);
 	assert_true(p.stages[1].steps[0].literal);
 	build_plan_done(&p);

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "build/build_priv.h"
+
+/*
+ * docker's classic rule: a step is the same when its parent, its words (with build arguments, with the sum of what COPY brings) and the
+ * configuration it leaves are the same. In the store: kind "build_cache", key -> {"Image", "Step", "Created", "Used", "Uses"}.
+ * An entry whose image is gone is no entry: it is dropped where it is met. When the last use is written does not matter to anybody who waits.
+ */
+static void entry_free(struct build_entry *en)
+{
+	free(en->step);
+	free(en);
+}
+
+static json_t *entry_doc(const struct build_entry *en)
+{
+	return json_pack("{s:s, s:s, s:I, s:I, s:I}", "Image", en->image, "Step", en->step, "Created", (json_int_t)en->created, "Used",
+			 (json_int_t)en->used_at, "Uses", (json_int_t)en->uses);
+}
+
+static int load_entry(const char *key, json_t *doc, void *user)
+{
+	struct builds *bs = user;
+	struct build_entry *en;
+
+	if (!digest_valid(key) || !digest_valid(json_str(doc, "Image", NULL)))
+		return 0;
+	en = mem_zalloc(sizeof(*en));
+	snprintf(en->key, sizeof(en->key), "%s", key);
+	snprintf(en->image, sizeof(en->image), "%s", json_str(doc, "Image", ""));
+	en->step = mem_strdup(json_str(doc, "Step", ""));
+	en->created = json_i64(doc, "Created", 0);
+	en->used_at = json_i64(doc, "Used", 0);
+	en->uses = json_i64(doc, "Uses", 0);
+	map_put(bs->cache, key, en);
+	return 0;
+}
+
+static void drop(struct builds *bs, struct build_entry *en, struct store_tx *tx)
+{
+	store_tx_del(tx, "build_cache", en->key);
+	map_del(bs->cache, en->key);
+	entry_free(en);
+}
+
+int cache_open(struct builds *bs, struct err *e)
+{
+	struct build_entry *en;
+	struct store_tx *tx;
+	size_t it = 0, gone = 0;
+
+	bs->cache = map_new();
+	if (store_each(bs->store, "build_cache", load_entry, bs, e) < 0)
+		return -1;
+	tx = store_tx_new(bs->store);
+	while ((en = map_next(bs->cache, &it, NULL))) {
+		if (image_find(bs->images, en->image, NULL))
+			continue;
+		drop(bs, en, tx);
+		gone++;
+	}
+	if (gone)
+		store_tx_commit_take(tx, NULL, NULL);
+	else
+		store_tx_free(tx);
+	return 0;
+}
+
+void cache_close(struct builds *bs)
+{
+	struct build_entry *en;
+	size_t it = 0;
+
+	while (bs->cache && (en = map_next(bs->cache, &it, NULL)))
+		entry_free(en);
+	map_free(bs->cache);
+	bs->cache = NULL;
+}
+
+void cache_key(const char *parent, const char *made_by, const char *author, const json_t *config, char *key)
+{
+	struct digest *d = digest_new();
+	CLEANUP(mem_freep) char *text = json_dumps(config, JSON_COMPACT | JSON_SORT_KEYS);
+
+	digest_update(d, parent, strlen(parent) + 1);
+	digest_update(d, made_by, strlen(made_by) + 1);
+	digest_update(d, author ? author : "", strlen(author ? author : "") + 1);
+	digest_update(d, text ? text : "", strlen(text ? text : ""));
+	digest_end_take(d, key);
+}
+
+const char *cache_get(struct builds *bs, const char *key)
+{
+	struct build_entry *en = map_get(bs->cache, key);
+	struct store_tx *tx;
+
+	if (!en)
+		return NULL;
+	if (!image_find(bs->images, en->image, NULL)) {
+		tx = store_tx_new(bs->store);
+		drop(bs, en, tx);
+		store_tx_commit_take(tx, NULL, NULL);
+		return NULL;
+	}
+	en->used_at = clock_wall();
+	en->uses++;
+	en->dirty = true;
+	return en->image;
+}
+
+void cache_put(struct builds *bs, const char *key, const char *image, const char *step)
+{
+	struct build_entry *en = mem_zalloc(sizeof(*en)), *old;
+	struct store_tx *tx = store_tx_new(bs->store);
+	json_t *doc;
+
+	snprintf(en->key, sizeof(en->key), "%s", key);
+	snprintf(en->image, sizeof(en->image), "%s", image);
+	en->step = mem_strdup(step);
+	en->created = en->used_at = clock_wall();
+	old = map_put(bs->cache, key, en);
+	if (old)
+		entry_free(old);
+	doc = entry_doc(en);
+	store_tx_put(tx, "build_cache", key, doc);
+	json_decref(doc);
+	store_tx_commit_take(tx, NULL, NULL);
+}
+
+void cache_flush(struct builds *bs)
+{
+	struct store_tx *tx = store_tx_new(bs->store);
+	struct build_entry *en;
+	size_t it = 0, n = 0;
+
+	while ((en = map_next(bs->cache, &it, NULL))) {
+		json_t *doc;
+
+		if (!en->dirty)
+			continue;
+		en->dirty = false;
+		doc = entry_doc(en);
+		store_tx_put(tx, "build_cache", en->key, doc);
+		json_decref(doc);
+		n++;
+	}
+	if (n)
+		store_tx_commit_take(tx, NULL, NULL);
+	else
+		store_tx_free(tx);
+}
+
+static bool has_child(struct builds *bs, const char *id)
+{
+	const struct image *i;
+	size_t it = 0;
+
+	while ((i = image_next(bs->images, &it)))
+		if (str_eq(image_parent(i), id))
+			return true;
+	return false;
+}
+
+json_t *builds_usage(struct builds *bs)
+{
+	json_t *out = json_array();
+	struct build_entry *en;
+	size_t it = 0;
+
+	while ((en = map_next(bs->cache, &it, NULL))) {
+		const struct image *i = image_find(bs->images, en->image, NULL);
+		char created[48], used[48];
+		bool step;
+
+		if (!i)
+			continue;
+		step = image_is_step(bs->images, i);
+		json_array_append_new(out, json_pack("{s:s, s:[], s:s, s:s, s:b, s:b, s:I, s:s, s:s, s:I}", "ID", build_short(en->key), "Parents", "Type",
+						     "regular", "Description", en->step, "InUse", !step || has_child(bs, en->image), "Shared", !step, "Size",
+						     (json_int_t)image_own_bytes(bs->images, i), "CreatedAt", str_time_ns(en->created, created, sizeof(created)),
+						     "LastUsedAt", str_time_ns(en->used_at, used, sizeof(used)), "UsageCount", (json_int_t)en->uses));
+	}
+	return out;
+}
+
+/* Pruning: the entries first, then the images that were only steps, the last ones of each chain before those they stand on. */
+
+struct prune {
+	struct builds *bs;
+	void (*done)(void *user, const json_t *result, const struct err *e);
+	void *user;
+	json_t *deleted;
+	uint64_t bytes, next_bytes;
+	struct map *failed;	/* images that would not go: tried once */
+};
+
+static void prune_next(struct prune *p);
+
+static void prune_end(struct prune *p)
+{
+	struct builds *bs = p->bs;
+	json_t *result = json_pack("{s:O, s:I}", "CachesDeleted", p->deleted, "SpaceReclaimed", (json_int_t)p->bytes);
+
+	p->done(p->user, result, NULL);
+	json_decref(result);
+	json_decref(p->deleted);
+	map_free(p->failed);
+	free(p);
+	builds_unref(bs);
+}
+
+static void prune_removed(void *user, const json_t *result, const struct err *e)
+{
+	struct prune *p = user;
+
+	(void)result;
+	if (!e)
+		p->bytes += p->next_bytes;
+	prune_next(p);
+}
+
+static void prune_next(struct prune *p)
+{
+	struct image *i;
+	size_t it = 0;
+
+	while (!p->bs->closing && (i = image_next(p->bs->images, &it))) {
+		if (!image_is_step(p->bs->images, i) || map_get(p->failed, image_id(i)) || has_child(p->bs, image_id(i)))
+			continue;
+		map_put(p->failed, image_id(i), p);
+		p->next_bytes = image_own_bytes(p->bs->images, i);
+		image_remove(p->bs->images, image_id(i), false, true, prune_removed, p);
+		return;
+	}
+	prune_end(p);
+}
+
+static void prune_start(void *user)
+{
+	prune_next(user);
+}
+
+/* Does an image with a name, or the last of an unnamed build, stand on it? */
+static bool kept(struct builds *bs, const char *id, unsigned depth)
+{
+	const struct image *i = image_find(bs->images, id, NULL);
+	size_t it = 0;
+
+	if (!i || depth > 1000)
+		return false;
+	if (!image_is_step(bs->images, i))
+		return true;
+	while ((i = image_next(bs->images, &it)))
+		if (str_eq(image_parent(i), id) && kept(bs, image_id(i), depth + 1))
+			return true;
+	return false;
+}
+
+void builds_prune(struct builds *bs, bool all, void (*done)(void *user, const json_t *result, const struct err *e), void *user)
+{
+	struct prune *p = mem_zalloc(sizeof(*p));
+	struct store_tx *tx = store_tx_new(bs->store);
+	struct build_entry *en;
+	size_t it = 0;
+
+	*p = (struct prune){ .bs = bs, .done = done, .user = user, .deleted = json_array(), .failed = map_new() };
+	bs->holds++;
+	while ((en = map_next(bs->cache, &it, NULL))) {
+		if (!all && kept(bs, en->image, 0))
+			continue;
+		json_array_append_new(p->deleted, json_string(build_short(en->key)));
+		drop(bs, en, tx);
+	}
+	store_tx_commit_take(tx, NULL, NULL);
+	loop_defer(bs->loop, prune_start, p);
+}
