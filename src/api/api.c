@@ -22,13 +22,14 @@ static const struct api_route *const api_tables[] = {
 	api_routes_volumes,
 	api_routes_archive,
 	api_routes_prune,
+	api_routes_build,
 };
 
-struct api *api_new(struct loop *l, struct engine *en, struct images *im, struct volumes *vs)
+struct api *api_new(struct loop *l, struct engine *en, struct images *im, struct volumes *vs, struct builds *bs)
 {
 	struct api *a = mem_zalloc(sizeof(*a));
 
-	*a = (struct api){ .loop = l, .engine = en, .images = im, .volumes = vs };
+	*a = (struct api){ .loop = l, .engine = en, .images = im, .volumes = vs, .builds = bs };
 	return a;
 }
 

@@ -19,6 +19,7 @@ struct api {
 	struct engine *engine;
 	struct images *images;
 	struct volumes *volumes;
+	struct builds *builds;
 };
 
 /*
@@ -55,7 +56,8 @@ extern const struct api_route
 	api_routes_stats[],
 	api_routes_volumes[],
 	api_routes_archive[],
-	api_routes_prune[];
+	api_routes_prune[],
+	api_routes_build[];
 
 /* Pure. True when path (below the version) fits the pattern; *arg gets the argument or NULL, the caller frees. */
 bool api_route_match(const char *pattern, const char *path, char **arg);

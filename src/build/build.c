@@ -53,9 +53,6 @@ static void build_free(struct build *b)
 		at = &(*at)->next;
 	if (*at)
 		*at = b->next;
-	context_close(b);
-	if (b->ctx.in >= 0)
-		(void)close(b->ctx.in);
 	if (b->ctx_fd >= 0)
 		(void)close(b->ctx_fd);
 	for (size_t i = 0; i < b->nstages; i++)
@@ -456,8 +453,6 @@ static void context_run(struct work *w)
 	struct build *b = CONTAINER_OF(w, struct build, work);
 	int rc = context_read(b, &b->err);
 
-	/* Whoever still sends hears that nobody listens. */
-	(void)close(TAKE_FD(b->ctx.in));
 	if (rc < 0 && !b->err.kind)
 		err_set(&b->err, ERR_INTERNAL, "the build's context could not be read");
 }
@@ -467,12 +462,7 @@ static void context_done(struct work *w)
 	struct build *b = CONTAINER_OF(w, struct build, work);
 	struct err e = b->err;
 
-	context_close(b);
-	b->ctx.deaf = true;
-	if (b->ctx.full && !b->gone) {
-		b->ctx.full = false;
-		b->ops.resume(b->user);
-	}
+	context_end(b);
 	if (e.kind)
 		build_fail(b, &e, 0);
 	else if (!b->gone && !b->bs->closing)
@@ -525,16 +515,12 @@ struct build *build_start(struct builds *bs, const struct build_args *a, const s
 			     .force_rm = a->force_rm, .dockerfile = mem_strdup(a->dockerfile), .target = mem_strdup(a->target),
 			     .platform = mem_strdup(a->platform), .given = copy_or_empty(a->build_args), .labels = copy_or_empty(a->labels),
 			     .host = copy_or_empty(a->host), .used_args = json_object() };
-	b->ctx.in = b->ctx.out = -1;
 	bs->holds++;
 	snprintf(b->id, sizeof(b->id), "%08x%08x", rand_u32(), rand_u32());
 	b->dir = mem_printf("%s/%s", bs->root, b->id);
 	b->next = bs->list;
 	bs->list = b;
-	if (context_open(b, e) < 0) {
-		build_free(b);
-		return NULL;
-	}
+	context_open(b);
 	/* Before anything that it stands for: commits keep their order. */
 	tx = store_tx_new(bs->store);
 	doc = json_pack("{s:I}", "Started", (json_int_t)clock_wall());
@@ -563,7 +549,7 @@ void build_abort(struct build *b)
 		return;
 	log_info("build", "build %s was given up by its client", b->id);
 	b->gone = true;
-	context_close(b);
+	context_cancel(b);
 	stop_all(b);
 }
 
@@ -667,7 +653,7 @@ void builds_free(struct builds *bs)
 	for (b = bs->list; b; b = b->next) {
 		b->gone = true;
 		atomic_store(&b->stop, true);
-		context_close(b);
+		context_cancel(b);
 		build_hold(b);
 		for (size_t i = 0; i < b->nstages; i++)
 			run_detach(&b->stages[i]);

@@ -6,7 +6,6 @@ libbuild_a_SOURCES = \
 	src/build/copy.c src/build/copy.h \
 	src/build/dockerfile.c src/build/dockerfile.h \
 	src/build/find.c \
-	src/build/mount.c src/build/mount.h \
 	src/build/out.c \
 	src/build/place.c \
 	src/build/plan.c src/build/plan.h \

@@ -12,6 +12,7 @@
 #include "build/plan.h"
 #include "build/state.h"
 #include "image/digest.h"
+#include "loop/flow.h"
 #include "loop/work.h"
 
 struct builds {
@@ -46,17 +47,11 @@ void cache_put(struct builds *bs, const char *key, const char *image, const char
 void cache_flush(struct builds *bs);				/* what was used, written behind the caller's back */
 
 /* context.c */
-struct context {
-	int in, out;			/* a pipe: the worker's end, ours */
-	struct buf rest;		/* not in the pipe yet */
-	struct loop_io *io;
-	bool full, finished, deaf;
-	atomic_bool whole;		/* the client has sent all of it */
-};
-int context_open(struct build *b, struct err *e);
+void context_open(struct build *b);
 bool context_feed(struct build *b, const void *p, size_t n);
 void context_finish(struct build *b);
-void context_close(struct build *b);				/* our end; the worker reads to what is there */
+void context_cancel(struct build *b);
+void context_end(struct build *b);				/* the worker is through */
 int context_read(struct build *b, struct err *e);		/* worker: unpacks, finds and parses the Dockerfile */
 
 enum stage_phase { STAGE_WAITING, STAGE_BUSY, STAGE_DONE };
@@ -122,7 +117,8 @@ struct build {
 	json_t *given, *labels, *host, *used_args;
 	bool no_cache, quiet, rm, force_rm;
 	/* context */
-	struct context ctx;
+	struct flow *ctx;		/* NULL: nobody reads any more */
+	bool ctx_full;
 	struct work work;
 	int ctx_fd;
 	struct build_plan plan;

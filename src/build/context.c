@@ -14,107 +14,57 @@
 #include "image/unpack.h"
 
 /*
- * The context's tar goes through a pipe from the loop to a worker that unpacks it. What does not fit into the pipe waits in `rest`, and the client
- * waits for that. A pipe that ends before the client has said so is a client that went away.
+ * The context's tar goes from the loop to a worker that unpacks it. A flow that is cancelled is a client that went away.
  */
-enum { PIPE_SIZE = 1024 * 1024, IGNORE_MAX = 1024 * 1024 };
+enum { QUEUE_MAX = 4 * 1024 * 1024, IGNORE_MAX = 1024 * 1024 };
 
-static void flush_rest(struct build *b)
+static void on_ready(void *user)
 {
-	struct context *c = &b->ctx;
+	struct build *b = user;
 
-	while (c->rest.len && c->out >= 0) {
-		ssize_t n = write(c->out, c->rest.data, c->rest.len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN)
-			break;
-		if (n < 0) {		/* the worker reads no more: it has an answer already */
-			c->deaf = true;
-			buf_reset(&c->rest);
-			break;
-		}
-		buf_consume(&c->rest, (size_t)n);
-	}
-	if (c->io)
-		loop_io_set(c->io, c->rest.len ? LOOP_WRITE : 0);
-	if (!c->rest.len && c->full) {
-		c->full = false;
-		if (!b->gone)
-			b->ops.resume(b->user);
-	}
-	if (!c->rest.len && c->finished)
-		context_close(b);
+	if (!b->ctx_full)
+		return;
+	b->ctx_full = false;
+	if (!b->gone)
+		b->ops.resume(b->user);
 }
 
-static void on_room(void *user, unsigned events)
+void context_open(struct build *b)
 {
-	(void)events;
-	flush_rest(user);
-}
-
-int context_open(struct build *b, struct err *e)
-{
-	struct context *c = &b->ctx;
-	int fds[2];
-
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return err_errno(e, errno, "make a pipe for the build's context");
-	c->in = fds[0];
-	c->out = fds[1];
-	(void)fcntl(c->out, F_SETPIPE_SZ, PIPE_SIZE);	/* more room is welcome, not needed */
-	if (fcntl(c->out, F_SETFL, O_NONBLOCK) < 0)
-		return err_errno(e, errno, "make a pipe for the build's context");
-	buf_init(&c->rest, 0);
-	c->io = loop_io_new(b->bs->loop, c->out, 0, on_room, b);
-	return 0;
+	b->ctx = flow_new(b->bs->loop, QUEUE_MAX, on_ready, b);
 }
 
 bool context_feed(struct build *b, const void *p, size_t n)
 {
-	struct context *c = &b->ctx;
-
-	if (c->deaf || c->out < 0)
-		return true;
-	buf_add(&c->rest, p, n);
-	flush_rest(b);
-	if (c->rest.len)
-		c->full = true;
-	return !c->full;
+	/* After the worker's end: it has an answer already, the rest is dropped. */
+	if (b->ctx && !b->ctx_full && !flow_feed(b->ctx, p, n))
+		b->ctx_full = true;
+	return !b->ctx_full;
 }
 
 void context_finish(struct build *b)
 {
-	b->ctx.finished = true;
-	atomic_store(&b->ctx.whole, true);
-	flush_rest(b);
+	if (b->ctx)
+		flow_finish(b->ctx);
 }
 
-void context_close(struct build *b)
+void context_cancel(struct build *b)
 {
-	struct context *c = &b->ctx;
+	if (b->ctx)
+		flow_cancel(b->ctx);
+}
 
-	loop_io_free(c->io);
-	c->io = NULL;
-	if (c->out >= 0)
-		(void)close(TAKE_FD(c->out));
-	buf_done(&c->rest);
+void context_end(struct build *b)
+{
+	flow_free(TAKE(b->ctx));
+	on_ready(b);
 }
 
 /* The worker's side. */
 
-static ssize_t pipe_read(void *user, void *p, size_t n)
+static ssize_t read_flow(void *user, void *p, size_t n)
 {
-	struct build *b = user;
-	ssize_t got;
-
-	do
-		got = read(b->ctx.in, p, n);
-	while (got < 0 && errno == EINTR);
-	if (got < 0)
-		return -errno;
-	return got > 0 || atomic_load(&b->ctx.whole) ? got : -ECANCELED;
+	return flow_read(user, p, n);
 }
 
 /* What the patterns leave out of the Dockerfile and their own file only the engine can: clients have to send both. */
@@ -175,7 +125,7 @@ int context_read(struct build *b, struct err *e)
 	b->ctx_fd = open(ctx, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (b->ctx_fd < 0)
 		return err_errno(e, errno, "open %s", ctx);
-	rc = unpack_tree(b->ctx_fd, "", UNPACK_NO_DEVICES, &(struct unpack_source){ pipe_read, b }, "the build's context", &res, e);
+	rc = unpack_tree(b->ctx_fd, "", UNPACK_NO_DEVICES, &(struct unpack_source){ read_flow, b->ctx }, "the build's context", &res, e);
 	if (rc < 0)
 		return -1;
 	rc = read_dockerfile(b, path, &text, e);

@@ -11,7 +11,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "build/build_priv.h"
-#include "build/mount.h"
+#include "image/view.h"
 
 /* COPY, ADD and WORKDIR: work in an image's root on a worker, then what changed is the next layer. */
 
@@ -32,13 +32,16 @@ static void start(struct stage *s, void (*run)(struct work *w), void (*done)(str
 static int open_root(struct stage *s, struct err *e)
 {
 	CLEANUP(mem_freep) char *upper = mem_printf("%s/upper", s->step_dir), *work = mem_printf("%s/work", s->step_dir);
+	int root;
 
 	if (mkdir(s->step_dir, 0700) < 0 || mkdir(upper, 0755) < 0 || mkdir(work, 0700) < 0 || chmod(upper, 0755) < 0)
 		return err_errno(e, errno, "create %s", s->step_dir);
 	s->diff = open(upper, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (s->diff < 0)
 		return err_errno(e, errno, "open %s", upper);
-	return build_mount(s->layers, upper, work, e);
+	if (image_view_change(s->layers, upper, work, &root, e) < 0)
+		return -1;
+	return root;
 }
 
 /* Layers of the image as it stands, and a folder for the step. */
@@ -145,8 +148,11 @@ static void find_run(struct work *w)
 	struct stage *s = of(w);
 
 	if (s->source_layers) {
-		s->copy.source = build_mount(s->source_layers, NULL, NULL, &s->err);
-		if (s->copy.source < 0)
+		if (!*s->source_layers) {
+			err_set(&s->err, ERR_INVALID, "COPY --from=%.200s: the image has no files", s->step->from);
+			return;
+		}
+		if (image_view_open(s->source_layers, &s->copy.source, &s->err) < 0)
 			return;
 	}
 	(void)build_copy_find(&s->copy, &s->err);

@@ -166,6 +166,7 @@ static void ended(struct stage *s)
 		return;
 	}
 	i = image_find(b->bs->images, s->image, &e);
+	free(s->upper);
 	s->upper = i ? engine_upper(b->bs->engine, s->container, &e) : NULL;
 	if (!s->upper) {
 		build_fail(b, &e, 0);
@@ -256,7 +257,7 @@ static void on_created(void *user, const json_t *result, const struct err *e)
 		return;
 	}
 	stage_say(s, " ---> Running in %.12s\n", s->container);
-	s->attach = engine_attach(b->bs->engine, s->container, false, true, true, true, false, &ops, s, &err);
+	s->attach = engine_attach(b->bs->engine, s->container, &(struct engine_attach_args){ .out = true, .err = true, .stream = true }, &ops, s, &err);
 	if (s->attach)
 		build_hold(b);
 	s->wait = s->attach ? engine_wait(b->bs->engine, s->container, "next-exit", on_exit_, s, &err) : NULL;
@@ -354,9 +355,9 @@ static json_t *container_body(struct stage *s, const json_t *cmd, const char *sc
 	if (scripts)
 		json_object_set_new(host, "Mounts", json_pack("[{s:s, s:s, s:s, s:b}]", "Type", "bind", "Source", scripts, "Target", "/dev/pipes",
 							      "ReadOnly", 1));
-	return json_pack("{s:s, s:O, s:[s], s:o, s:s, s:s, s:b, s:b, s:{}, s:o}", "Image", s->image, "Cmd", cmd, "Entrypoint", "", "Env", env, "User",
+	return json_pack("{s:s, s:O, s:[s], s:o, s:s, s:s, s:b, s:b, s:{}, s:{s:[s]}, s:o}", "Image", s->image, "Cmd", cmd, "Entrypoint", "", "Env", env, "User",
 			 json_str(s->state.config, "User", ""), "WorkingDir", json_str(s->state.config, "WorkingDir", ""), "AttachStdout", 1,
-			 "AttachStderr", 1, "Labels", "HostConfig", host);
+			 "AttachStderr", 1, "Labels", "Healthcheck", "Test", "NONE", "HostConfig", host);
 }
 
 int run_start(struct stage *s, struct err *e)

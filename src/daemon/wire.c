@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "build/build.h"
 #include "engine/engine.h"
 #include "http/server.h"
 #include "image/image.h"
@@ -28,13 +29,14 @@ enum { WIRE_WORKERS = 4 };
 
 struct wire {
 	int lock_fd;
-	char *image_root, *volume_root;
+	char *image_root, *volume_root, *build_root;
 	struct work_pool *pool;
 	struct store *store;
 	struct images *images;
 	struct volumes *volumes;
 	struct net *net;
 	struct engine *engine;
+	struct builds *builds;
 	struct api *api;
 	struct http_server *http;
 };
@@ -136,6 +138,7 @@ static int wire_state(struct wire *w, const struct config *c, struct err *e)
 		return err_errno(e, -w->lock_fd, "lock %s", lock);
 	w->image_root = mem_printf("%s/image", c->data_root);
 	w->volume_root = mem_printf("%s/volumes", c->data_root);
+	w->build_root = mem_printf("%s/build", c->data_root);
 	return 0;
 }
 
@@ -170,7 +173,10 @@ int wire_new(struct loop *l, const struct config *c, struct wire **ret, struct e
 	w->engine = engine_new(l, w->pool, w->store, w->images, w->volumes, w->net, &ec, e);
 	if (!w->engine)
 		goto fail;
-	w->api = api_new(l, w->engine, w->images, w->volumes);
+	w->builds = builds_new(l, w->store, w->images, w->engine, w->build_root, e);
+	if (!w->builds)
+		goto fail;
+	w->api = api_new(l, w->engine, w->images, w->volumes, w->builds);
 	w->http = http_server_new(l, api_handle, w->api);
 	if (wire_listen(w, c, e) < 0)
 		goto fail;
@@ -190,6 +196,7 @@ void wire_free(struct wire *w)
 		http_server_free(w->http);
 	if (w->api)
 		api_free(w->api);
+	builds_free(w->builds);
 	/* Running jobs refer to the modules below; their done() may still commit. */
 	if (w->pool)
 		work_pool_free(w->pool);
@@ -205,6 +212,7 @@ void wire_free(struct wire *w)
 		store_close(w->store);
 	free(w->image_root);
 	free(w->volume_root);
+	free(w->build_root);
 	if (w->lock_fd >= 0)
 		(void)close(w->lock_fd);
 	free(w);

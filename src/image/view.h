@@ -9,5 +9,7 @@
  * its top. It is mounted nowhere and goes with the last descriptor into it. Blocking.
  */
 int image_view_open(char *const *layers, int *ret, struct err *e);
+/* The same to be written to: what changes goes to upper, in overlayfs's form. work: an empty directory beside it. Without layers, upper itself. */
+int image_view_change(char *const *layers, const char *upper, const char *work, int *ret, struct err *e);
 
 #endif
