@@ -37,7 +37,7 @@ void context_open(struct build *b)
 bool context_feed(struct build *b, const void *p, size_t n)
 {
 	/* After the worker's end: it has an answer already, the rest is dropped. */
-	if (b->ctx && !b->ctx_full && !flow_feed(b->ctx, p, n))
+	if (b->ctx && !flow_feed(b->ctx, p, n))
 		b->ctx_full = true;
 	return !b->ctx_full;
 }

@@ -211,6 +211,13 @@ static int enter_dir(struct copier *k, int dir, const char *name, const char *pa
 	return fd < 0 ? failed(k, errno, "open", path) : fd;
 }
 
+/* In a layer's archive such a name removes another one: it cannot be had as a file. */
+static int check_name(struct copier *k, const char *name)
+{
+	return str_starts(name, ".wh.") ? err_set(k->e, ERR_INVALID, "%s failed: '%.200s': names that begin with .wh. stand for removals in an image's layers",
+						  build_copy_word(k->c), name) : 0;
+}
+
 static int copy_entry(struct copier *k, int dir, const char *name, int into, const char *below, const char *path, unsigned depth)
 {
 	CLEANUP(fd_closep) int fd = -1, to = -1;
@@ -220,6 +227,8 @@ static int copy_entry(struct copier *k, int dir, const char *name, int into, con
 	bool made;
 	int rc;
 
+	if (check_name(k, name) < 0)
+		return -1;
 	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return failed(k, errno, "stat", below);
 	switch (st.st_mode & S_IFMT) {
@@ -309,6 +318,8 @@ static int put_file(struct copier *k, int from, const struct stat *st, const cha
 	CLEANUP(fd_closep) int dir = -1, to = -1;
 	struct stat old;
 
+	if (check_name(k, slash + 1) < 0)
+		return -1;
 	dir = make_dir(k, *parent ? parent : "/");
 	if (dir < 0)
 		return -1;

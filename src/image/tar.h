@@ -18,6 +18,9 @@ struct tar;
 
 /* split (may be NULL) sees the uncompressed bytes. */
 struct tar *tar_open(const struct unpack_source *src, bool want_digest, struct split_writer *split, const char *what, struct err *e);
+/* The bytes that fill the last block may be missing. The caller says tar_data_done() when it has all of an entry's data. */
+void tar_set_lenient(struct tar *t);
+void tar_data_done(struct tar *t);
 /* The tar's own reader, for archive_read_next_header() and friends. */
 struct archive *tar_archive(struct tar *t);
 /* Reads what follows the tar's end up to the source's end, then the digest, if it was wanted. 0 or -1. */

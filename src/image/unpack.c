@@ -389,6 +389,8 @@ static int unpack_file(struct unpack *u, const struct place *pl, struct archive_
 		if (rc < 0)
 			return failed(u, name, -rc, e);
 		end = at + (int64_t)n;
+		if (end == size)
+			tar_data_done(u->tar);
 	}
 	if (rc != ARCHIVE_EOF)
 		return tar_error(u->tar, e);
@@ -543,6 +545,8 @@ static int unpack_run(struct unpack *u, const struct unpack_source *src, const c
 	u->tar = tar_open(src, !u->below, u->split, what, e);
 	if (u->tar) {
 		u->a = tar_archive(u->tar);
+		if (u->below)
+			tar_set_lenient(u->tar);
 		rc = unpack_all(u, e);
 	}
 	if (rc == 0 && u->split)

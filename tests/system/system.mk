@@ -20,3 +20,4 @@ include tests/system/monitor.mk
 include tests/system/net.mk
 include tests/system/ops.mk
 include tests/system/options.mk
+include tests/system/build.mk
