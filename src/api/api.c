@@ -15,6 +15,7 @@ static const struct api_route *const api_tables[] = {
 	api_routes_containers,
 	api_routes_streams,
 	api_routes_exec,
+	api_routes_registry,
 	api_routes_images,
 	api_routes_networks,
 	api_routes_lab,

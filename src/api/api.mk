@@ -13,5 +13,6 @@ libapi_a_SOURCES = \
 	src/api/exec.c \
 	src/api/images.c \
 	src/api/lab.c \
+	src/api/registry.c \
 	src/api/networks.c \
 	src/api/volumes.c

@@ -50,6 +50,7 @@ extern const struct api_route
 	api_routes_containers[],
 	api_routes_streams[],
 	api_routes_exec[],
+	api_routes_registry[],
 	api_routes_images[],
 	api_routes_networks[],
 	api_routes_lab[],
@@ -70,6 +71,11 @@ void api_call_unref(struct api_call *c);
 void api_reply_json(struct api_call *c, int status, json_t *doc_take);
 void api_reply_empty(struct api_call *c, int status);
 void api_reply_err(struct api_call *c, const struct err *e);
+/* Docker's stream of JSON messages, begun by the first one; its end, with the error as status or, once begun, inside the stream. */
+void api_stream_message(struct api_call *c, const json_t *msg);
+void api_stream_end(struct api_call *c, const struct err *e);
+/* POST /images/create with fromImage: registry.c */
+void api_image_pull(struct api_call *c);
 /* For engine calls: user is a referenced api_call; 204 or the error; drops the reference. */
 void api_done_empty(void *user, const struct err *e);
 /* The body as a JSON object. may_be_empty: an empty body gives NULL. fn is not called when the body is bad: that is answered. body is borrowed. */

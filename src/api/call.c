@@ -60,6 +60,42 @@ void api_done_empty(void *user, const struct err *e)
 	api_call_unref(c);
 }
 
+void api_stream_message(struct api_call *c, const json_t *msg)
+{
+	char *text;
+
+	if (!c->r)
+		return;
+	if (!http_reply_started(c->r))
+		http_reply_start(c->r, 200, "application/json");
+	text = json_text(msg);
+	(void)http_reply_write(c->r, text, strlen(text));
+	(void)http_reply_write(c->r, "\r\n", 2);
+	free(text);
+}
+
+void api_stream_end(struct api_call *c, const struct err *e)
+{
+	json_t *msg;
+
+	if (!c->r)
+		return;
+	if (e && !http_reply_started(c->r)) {
+		api_reply_err(c, e);
+		return;
+	}
+	if (e) {
+		/* Too late for a status: docker's way to say it inside the stream. */
+		msg = json_pack("{s:{s:s},s:s}", "errorDetail", "message", e->msg, "error", e->msg);
+		if (msg)
+			api_stream_message(c, msg);
+		json_decref(msg);
+	}
+	if (!http_reply_started(c->r))
+		http_reply_start(c->r, 200, "application/json");
+	http_reply_end(c->r);
+}
+
 struct api_body {
 	struct api_call *call;
 	bool may_be_empty;

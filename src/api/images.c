@@ -102,17 +102,8 @@ struct api_load {
 static void api_load_message(void *user, const json_t *msg)
 {
 	struct api_load *ld = user;
-	struct http_req *r = ld->call->r;
-	char *text;
 
-	if (!r)
-		return;
-	if (!http_reply_started(r))
-		http_reply_start(r, 200, "application/json");
-	text = json_text(msg);
-	(void)http_reply_write(r, text, strlen(text));
-	(void)http_reply_write(r, "\r\n", 2);
-	free(text);
+	api_stream_message(ld->call, msg);
 }
 
 static void api_load_resume(void *user)
@@ -126,28 +117,9 @@ static void api_load_resume(void *user)
 static void api_load_end(void *user, const struct err *e)
 {
 	struct api_load *ld = user;
-	struct api_call *c = ld->call;
-	json_t *msg;
 
-	c->op_cancel = NULL;
-	if (!c->r) {
-		free(ld);
-		return;
-	}
-	if (e && !http_reply_started(c->r)) {
-		api_reply_err(c, e);
-	} else {
-		if (e) {
-			/* Too late for a status: docker's way to say it inside the stream. */
-			msg = json_pack("{s:{s:s},s:s}", "errorDetail", "message", e->msg, "error", e->msg);
-			if (msg)
-				api_load_message(ld, msg);
-			json_decref(msg);
-		}
-		if (!http_reply_started(c->r))
-			http_reply_start(c->r, 200, "application/json");
-		http_reply_end(c->r);
-	}
+	ld->call->op_cancel = NULL;
+	api_stream_end(ld->call, e);
 	free(ld);
 }
 
@@ -208,8 +180,7 @@ static void api_image_create(struct api_call *c)
 	struct err e = { 0 };
 
 	if (!str_empty(from)) {
-		err_set(&e, ERR_NOT_IMPLEMENTED, "cannot pull '%s': this engine does not speak to registries, bring the image with load or import", from);
-		api_reply_err(c, &e);
+		api_image_pull(c);
 		return;
 	}
 	if (!str_eq(src, "-")) {

@@ -18,7 +18,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 
-enum option_type { OPTION_STRING, OPTION_LIST, OPTION_BOOL, OPTION_TLS };
+enum option_type { OPTION_STRING, OPTION_LIST, OPTION_BOOL, OPTION_TLS, OPTION_COUNT };
 
 struct option_def {
 	const char *flag, *key;		/* key NULL: flag only */
@@ -44,6 +44,11 @@ static const struct option_def option_defs[] = {
 	{ "ip-forward", "ip-forward", 0, OPTION_BOOL, OFF(ip_forward), "Turn IP forwarding on where a path needs it (default true)" },
 	{ "cgroup-parent", "cgroup-parent", 0, OPTION_STRING, OFF(cgroup_parent), "Parent cgroup of the containers (default kedge)" },
 	{ "runtime-path", "runtime-path", 0, OPTION_STRING, OFF(runtime_path), "The kedge-runtime program (default: beside kedged)" },
+	{ "insecure-registry", "insecure-registries", 0, OPTION_LIST, OFF(insecure_registries), "Registry (host[:port] or CIDR) that may be without TLS; repeatable" },
+	{ "registry-mirror", "registry-mirrors", 0, OPTION_LIST, OFF(registry_mirrors), "URL that is asked before docker.io; repeatable" },
+	{ "max-concurrent-downloads", "max-concurrent-downloads", 0, OPTION_COUNT, OFF(max_downloads), "Layers pulled at the same time (default 3)" },
+	{ "max-concurrent-uploads", "max-concurrent-uploads", 0, OPTION_COUNT, OFF(max_uploads), "Layers pushed at the same time (default 5)" },
+	{ "max-download-attempts", "max-download-attempts", 0, OPTION_COUNT, OFF(max_attempts), "Attempts for each request to a registry (default 5)" },
 	{ "tls", "tls", 0, OPTION_TLS, OFF(tls), "Use mutual TLS on tcp://; --tls=false allows plain TCP" },
 	{ "tlsverify", "tlsverify", 0, OPTION_TLS, OFF(tls), "The same: clients are always verified" },
 	{ "tlscacert", "tlscacert", 0, OPTION_STRING, OFF(tlscacert), "CA that signs the clients' certificates" },
@@ -83,7 +88,18 @@ static void config_put(struct config *c, const struct option_def *d, const char 
 	case OPTION_BOOL:
 		*(bool *)at = flag;
 		break;
+	case OPTION_COUNT:
+		*(int64_t *)at = strtoll(text, NULL, 10);
+		break;
 	}
+}
+
+/* A count from 1 to 64, as text of it. */
+static int config_check_count(const char *name, const char *text, struct err *e)
+{
+	uint64_t n;
+
+	return str_to_u64(text, 1, 64, &n) < 0 ? err_set(e, ERR_INVALID, "%s: '%s' is not a number from 1 to 64", name, text) : 0;
 }
 
 static int config_parse_bool(const char *name, const char *text, bool *ret, struct err *e)
@@ -146,6 +162,8 @@ static int config_flags(struct config *c, int argc, char **argv, bool *given, st
 		if ((option_defs[i].type == OPTION_BOOL || option_defs[i].type == OPTION_TLS) &&
 		    config_parse_bool(option_defs[i].flag, optarg, &flag, e) < 0)
 			return -1;
+		if (option_defs[i].type == OPTION_COUNT && config_check_count(option_defs[i].flag, optarg, e) < 0)
+			return -1;
 		config_put(c, &option_defs[i], optarg, flag);
 		given[i] = true;
 	}
@@ -157,9 +175,18 @@ static int config_flags(struct config *c, int argc, char **argv, bool *given, st
 static int config_file_value(struct config *c, const struct option_def *d, const json_t *value, struct err *e)
 {
 	const json_t *item;
+	char text[32];
 	size_t i;
 
 	switch (d->type) {
+	case OPTION_COUNT:
+		if (!json_is_integer(value))
+			return err_set(e, ERR_INVALID, "'%s' is not a number", d->key);
+		snprintf(text, sizeof(text), "%lld", (long long)json_integer_value(value));
+		if (config_check_count(d->key, text, e) < 0)
+			return -1;
+		config_put(c, d, text, false);
+		return 0;
 	case OPTION_STRING:
 		if (!json_is_string(value))
 			return err_set(e, ERR_INVALID, "'%s' is not a string", d->key);

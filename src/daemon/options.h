@@ -3,6 +3,7 @@
 #define KEDGE_DAEMON_OPTIONS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/err.h"
 
@@ -22,6 +23,8 @@ struct config {
 	bool tls;			/* tls or tlsverify asked for */
 	bool tls_off;			/* "tls": false said in so many words: plain TCP is wanted */
 	bool ip_forward;
+	char **insecure_registries, **registry_mirrors;
+	int64_t max_downloads, max_uploads, max_attempts;	/* 0: the image module's own */
 };
 
 /* 0: go on; 1: --help or --version has been printed; -1 with e. */

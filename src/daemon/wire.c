@@ -163,6 +163,8 @@ int wire_new(struct loop *l, const struct config *c, struct wire **ret, struct e
 	if (!w->images)
 		goto fail;
 	images_on_event(w->images, wire_image_event, w);
+	images_set_registries(w->images, &(struct image_registries){ c->insecure_registries, c->registry_mirrors, (unsigned)c->max_downloads,
+								     (unsigned)c->max_uploads, (unsigned)c->max_attempts });
 	w->volumes = volumes_new(l, w->pool, w->store, w->volume_root, e);
 	if (!w->volumes)
 		goto fail;

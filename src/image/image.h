@@ -99,6 +99,38 @@ bool image_is_step(const struct images *im, const struct image *i);	/* made on t
  * VOLUME WORKDIR. */
 int image_change(json_t *config, const char *instruction, struct err *e);
 
+/* How registries are reached; copied. Before the first transfer. Zero and NULL: dockerd's defaults. */
+struct image_registries {
+	char *const *insecure;		/* "host[:port]" or CIDR: http and certificates nobody knows are taken */
+	char *const *mirrors;		/* URLs, tried before docker.io itself */
+	unsigned downloads, uploads;	/* layers at the same time */
+	unsigned attempts;		/* for each request */
+};
+void images_set_registries(struct images *im, const struct image_registries *r);
+
+/*
+ * Pulls, pushes and questions to registries. message: docker's JSON messages; end: once, e NULL: all is durable. auth: the X-Registry-Auth
+ * header or NULL. NULL with e: not started, no callback.
+ */
+struct image_transfer;
+struct image_transfer_ops {
+	void (*message)(void *user, const json_t *msg);
+	void (*end)(void *user, const struct err *e);
+};
+/* tag: a tag or digest that replaces the name's own; when both have none, all tags. platform: "os[/arch[/variant]]" or NULL. */
+struct image_transfer *image_pull_start(struct images *im, const char *name, const char *tag, const char *platform, const char *auth,
+					const struct image_transfer_ops *ops, void *user, struct err *e);
+/* Without a tag: all tags that the repository has here. */
+struct image_transfer *image_push_start(struct images *im, const char *name, const char *tag, const char *auth, const struct image_transfer_ops *ops,
+					void *user, struct err *e);
+/* body: AuthConfig; the one message is {"Status", "IdentityToken"}. */
+struct image_transfer *image_login_start(struct images *im, const json_t *body, const struct image_transfer_ops *ops, void *user, struct err *e);
+/* The one message is the API's DistributionInspect. */
+struct image_transfer *image_distribution_start(struct images *im, const char *ref, const char *auth, const struct image_transfer_ops *ops, void *user,
+						struct err *e);
+/* The client is gone: no callback any more. What is past the start of its commit takes place. */
+void image_transfer_cancel(struct image_transfer *t);
+
 void image_tag(struct images *im, const char *ref, const char *target, void (*done)(void *user, const struct err *e), void *user);
 /* docker's rmi rules; result is the API's array of {"Untagged"} / {"Deleted"}, borrowed. */
 void image_remove(struct images *im, const char *ref, bool force, bool noprune,

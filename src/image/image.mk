@@ -13,6 +13,15 @@ libimage_a_SOURCES = \
 	src/image/layers.c \
 	src/image/load.c \
 	src/image/ref.c src/image/ref.h \
+	src/image/registry/auth.c src/image/registry/auth.h \
+	src/image/registry/endpoint.c \
+	src/image/registry/login.c \
+	src/image/registry/manifest.c src/image/registry/manifest.h \
+	src/image/registry/pull.c \
+	src/image/registry/push.c \
+	src/image/registry/registry.c src/image/registry/registry.h \
+	src/image/registry/session.c src/image/registry/session.h \
+	src/image/registry/transport.c src/image/registry/transport.h \
 	src/image/remove.c \
 	src/image/show.c \
 	src/image/split.c src/image/split.h \

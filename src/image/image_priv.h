@@ -71,6 +71,7 @@ struct images {
 	bool op_busy, closing;
 	unsigned holds;
 	struct image_load *loads;
+	struct registry *registry;	/* made when it is needed */
 	int wake_fd;			/* eventfd: some load has news for the loop */
 	struct loop_io *wake_io;
 	void (*on_event)(void *user, const char *action, const char *id, const char *name);

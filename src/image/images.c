@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "image/image_priv.h"
+#include "image/registry/registry.h"
 
 /*
  * The index: images by id, references to them, operations on both. In the store: kind "image" (id -> document, see image.c) and kind
@@ -84,6 +84,7 @@ static void images_unref(struct images *im)
 		image_free(i);
 	map_free(im->by_id);
 	map_free(im->refs);
+	registry_free(im);
 	layers_close(im);
 	pthread_mutex_destroy(&im->lock);
 	free(im->root);
@@ -374,6 +375,7 @@ void images_free(struct images *im)
 		image_loads_stop(im);
 		work_pool_free(im->load_pool);
 	}
+	registry_stop(im);
 	loop_io_free(im->wake_io);
 	fd_closep(&im->wake_fd);
 	im->on_event = NULL;
