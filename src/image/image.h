@@ -136,4 +136,9 @@ void image_tag(struct images *im, const char *ref, const char *target, void (*do
 void image_remove(struct images *im, const char *ref, bool force, bool noprune,
 		  void (*done)(void *user, const json_t *result, const struct err *e), void *user);
 
+/* filters: dangling (default true), label, label!, until; or NULL. result: {"ImagesDeleted", "SpaceReclaimed"}, borrowed. */
+void images_prune(struct images *im, const json_t *filters, void (*done)(void *user, const json_t *result, const struct err *e), void *user);
+/* The images' part of `system df`: array of ImageSummary with SharedSize; *layers: bytes of all layers. New reference. */
+json_t *images_usage(struct images *im, uint64_t *layers);
+
 #endif

@@ -131,4 +131,7 @@ void images_wake(struct images *im);
 void image_loads_deliver(struct images *im);
 void image_loads_stop(struct images *im);
 
+/* show.c: those that filters of a prune let through, NULL-terminated, the caller frees; *dangling changes if they say so. NULL with e. */
+struct image **image_matches(struct images *im, const json_t *filters, bool *dangling, struct err *e);
+
 #endif

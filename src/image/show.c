@@ -156,7 +156,7 @@ static char **filter_values(const json_t *filters, const char *key)
 }
 
 struct filter {
-	char **labels, **references;
+	char **labels, **not_labels, **references;
 	int dangling;			/* -1: not asked */
 	int64_t before, since, until;	/* ns; before, until exclusive, since exclusive */
 };
@@ -164,12 +164,14 @@ struct filter {
 static void filter_done(struct filter *f)
 {
 	strv_free(f->labels);
+	strv_free(f->not_labels);
 	strv_free(f->references);
 }
 
-static int filter_parse(struct images *im, const json_t *filters, struct filter *f, struct err *e)
+static int filter_parse(struct images *im, const json_t *filters, bool prune, struct filter *f, struct err *e)
 {
-	static const char *const known[] = { "dangling", "label", "reference", "before", "since", "until" };
+	/* The first four are those of a prune. */
+	static const char *const known[] = { "dangling", "label", "label!", "until", "reference", "before", "since" };
 	const char *key;
 	json_t *v;
 
@@ -180,7 +182,7 @@ static int filter_parse(struct images *im, const json_t *filters, struct filter 
 
 		while (k < N(known) && !str_eq(key, known[k]))
 			k++;
-		if (k == N(known))
+		if (k >= (prune ? 4 : N(known)))
 			return err_set(e, ERR_INVALID, "invalid filter '%.100s'", key);
 		for (char **p = values; *p; p++) {
 			const struct image *i;
@@ -196,42 +198,95 @@ static int filter_parse(struct images *im, const json_t *filters, struct filter 
 				f->labels = strv_add(f->labels, *p);
 				break;
 			case 2:
-				f->references = strv_add(f->references, *p);
+				f->not_labels = strv_add(f->not_labels, *p);
 				break;
 			case 3:
+				if (str_to_time_ns(*p, clock_wall(), &ns) < 0)
+					return err_set(e, ERR_INVALID, "invalid filter 'until=%.100s'", *p);
+				f->until = ns;
+				break;
 			case 4:
+				f->references = strv_add(f->references, *p);
+				break;
+			default:
 				i = image_find(im, *p, e);
 				if (!i)
 					return -1;
 				ns = created_ns(i);
-				if (k == 3 && ns < f->before)
+				if (k == 5 && ns < f->before)
 					f->before = ns;
-				if (k == 4 && ns > f->since)
+				if (k == 6 && ns > f->since)
 					f->since = ns;
-				break;
-			default:
-				if (str_to_time_ns(*p, clock_wall(), &ns) < 0)
-					return err_set(e, ERR_INVALID, "invalid filter 'until=%.100s'", *p);
-				f->until = ns;
 			}
 		}
 	}
 	return 0;
 }
 
-static bool labels_match(const struct image *i, char **wanted)
+static bool label_matches(const struct image *i, const char *wanted)
 {
 	const json_t *labels = json_path(i->config, "config.Labels");
+	const char *equal = strchr(wanted, '=');
+	CLEANUP(mem_freep) char *key = equal ? mem_strndup(wanted, (size_t)(equal - wanted)) : mem_strdup(wanted);
+	const char *has = json_str(labels, key, NULL);
 
-	for (char **w = wanted; w && *w; w++) {
-		const char *equal = strchr(*w, '=');
-		CLEANUP(mem_freep) char *key = equal ? mem_strndup(*w, (size_t)(equal - *w)) : mem_strdup(*w);
-		const char *has = json_str(labels, key, NULL);
+	return has && (!equal || str_eq(has, equal + 1));
+}
 
-		if (!has || (equal && !str_eq(has, equal + 1)))
+/* Time and labels: what can be said without names. */
+static bool image_matches_filter(const struct image *i, const struct filter *f)
+{
+	int64_t ns = created_ns(i);
+
+	if (ns >= f->before || ns <= f->since || ns >= f->until)
+		return false;
+	for (char **w = f->labels; w && *w; w++)
+		if (!label_matches(i, *w))
 			return false;
-	}
+	for (char **w = f->not_labels; w && *w; w++)
+		if (label_matches(i, *w))
+			return false;
 	return true;
+}
+
+static bool has_children(struct images *im, const struct image *i)
+{
+	const struct image *c;
+	size_t it = 0;
+
+	while ((c = image_next(im, &it)))
+		if (str_eq(c->parent, i->id))
+			return true;
+	return false;
+}
+
+struct image **image_matches(struct images *im, const json_t *filters, bool *dangling, struct err *e)
+{
+	CLEANUP(filter_done) struct filter f;
+	struct image **all, *i;
+	size_t it = 0, n = 0;
+
+	if (filter_parse(im, filters, true, &f, e) < 0)
+		return NULL;
+	if (f.dangling >= 0)
+		*dangling = f.dangling;
+	all = mem_zalloc((map_len(im->by_id) + 1) * sizeof(struct image *));
+	while ((i = image_next(im, &it)))
+		if (image_matches_filter(i, &f))
+			all[n++] = i;
+	return all;
+}
+
+/* An image among its names: is it to be shown? docker's rules for images without a name. */
+static bool names_shown(struct images *im, const struct image *i, const json_t *o, bool all, const struct filter *f)
+{
+	bool tags = json_array_size(json_arr(o, "RepoTags")), digests = json_array_size(json_arr(o, "RepoDigests"));
+
+	if (f->dangling == 1)
+		return !tags && !has_children(im, i);
+	if (tags || digests)
+		return true;
+	return f->dangling != 0 && !f->references && (all || !has_children(im, i));
 }
 
 /* docker's FamiliarMatch: the pattern against "name:tag" and "name". */
@@ -265,24 +320,22 @@ json_t *image_list(struct images *im, bool all, const json_t *filters, struct er
 	CLEANUP(filter_done) struct filter f;
 	json_t *out = json_array();
 	const struct image *i;
-	const char *key;
 	size_t it = 0;
 
-	if (filter_parse(im, filters, &f, e) < 0) {
+	if (filter_parse(im, filters, false, &f, e) < 0) {
 		json_decref(out);
 		return NULL;
 	}
-	while ((i = map_next(im->by_id, &it, &key))) {
-		int64_t ns = created_ns(i);
+	while ((i = image_next(im, &it))) {
 		json_t *o;
 		bool shown;
 
-		if (ns >= f.before || ns <= f.since || ns >= f.until || !labels_match(i, f.labels))
+		if (!image_matches_filter(i, &f))
 			continue;
 		if (!all && image_is_step(im, i))
 			continue;
 		o = summary(im, i);
-		shown = f.dangling < 0 || f.dangling == !(json_array_size(json_arr(o, "RepoTags")) || json_array_size(json_arr(o, "RepoDigests")));
+		shown = names_shown(im, i, o, all, &f);
 		if (shown && f.references) {
 			bool tags = references_filter(json_arr(o, "RepoTags"), f.references);
 
@@ -299,4 +352,29 @@ json_t *image_list(struct images *im, bool all, const json_t *filters, struct er
 		json_decref(o);
 	}
 	return out;
+}
+
+json_t *images_usage(struct images *im, uint64_t *layers)
+{
+	json_t *list = image_list(im, false, NULL, NULL), *o;
+	const struct layer *l;
+	const char *key;
+	size_t it = 0, k;
+
+	*layers = 0;
+	pthread_mutex_lock(&im->lock);
+	while ((l = map_next(im->layers, &it, &key)))
+		*layers += l->refs ? l->bytes : 0;
+	json_array_foreach(list, k, o) {
+		const struct image *i = images_find_id(im, json_str(o, "Id", ""));
+		uint64_t shared = 0;
+
+		for (size_t n = 0; i && n < i->nlayers; n++) {
+			l = map_get(im->layers, i->chains[n]);
+			shared += l && l->refs > 1 ? i->bytes[n] : 0;
+		}
+		json_object_set_new(o, "SharedSize", json_integer((json_int_t)shared));
+	}
+	pthread_mutex_unlock(&im->lock);
+	return list;
 }
