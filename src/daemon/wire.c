@@ -142,6 +142,18 @@ static int wire_state(struct wire *w, const struct config *c, struct err *e)
 	return 0;
 }
 
+/* certs.d lies beside daemon.json; docker's is looked into as well: whoever comes from there has it filled. */
+static void wire_registries(struct wire *w, const struct config *c)
+{
+	const char *file = c->config_file ? c->config_file : "/etc/kedge/daemon.json", *slash = strrchr(file, '/');
+	CLEANUP(mem_freep) char *certs = mem_printf("%.*s/certs.d", slash ? (int)(slash - file) : 1, slash ? file : ".");
+	char *dirs[] = { certs, "/etc/docker/certs.d", NULL };
+
+	images_set_registries(w->images, &(struct image_registries){ .insecure = c->insecure_registries, .mirrors = c->registry_mirrors, .certs = dirs,
+								     .downloads = (unsigned)c->max_downloads, .uploads = (unsigned)c->max_uploads,
+								     .attempts = (unsigned)c->max_attempts });
+}
+
 int wire_new(struct loop *l, const struct config *c, struct wire **ret, struct err *e)
 {
 	struct net_config nc = { .exec_root = c->exec_root, .instance = c->instance, .bridge = c->bridge, .bip = c->bip, .datapath = c->datapath,
@@ -163,8 +175,7 @@ int wire_new(struct loop *l, const struct config *c, struct wire **ret, struct e
 	if (!w->images)
 		goto fail;
 	images_on_event(w->images, wire_image_event, w);
-	images_set_registries(w->images, &(struct image_registries){ c->insecure_registries, c->registry_mirrors, (unsigned)c->max_downloads,
-								     (unsigned)c->max_uploads, (unsigned)c->max_attempts });
+	wire_registries(w, c);
 	w->volumes = volumes_new(l, w->pool, w->store, w->volume_root, e);
 	if (!w->volumes)
 		goto fail;

@@ -103,6 +103,7 @@ int image_change(json_t *config, const char *instruction, struct err *e);
 struct image_registries {
 	char *const *insecure;		/* "host[:port]" or CIDR: http and certificates nobody knows are taken */
 	char *const *mirrors;		/* URLs, tried before docker.io itself */
+	char *const *certs;		/* certs.d folders: below them one for each registry, as docker has it, with *.crt (CAs), *.cert and *.key */
 	unsigned downloads, uploads;	/* layers at the same time */
 	unsigned attempts;		/* for each request */
 };

@@ -19,7 +19,8 @@ static void config_done(struct registry_config *c)
 {
 	strv_free(c->insecure);
 	strv_free(c->mirrors);
-	c->insecure = c->mirrors = NULL;
+	strv_free(c->certs);
+	c->insecure = c->mirrors = c->certs = NULL;
 }
 
 static char **copy(char *const *v)
@@ -36,7 +37,7 @@ void images_set_registries(struct images *im, const struct image_registries *r)
 	struct registry_config *c = &registry_of(im)->cfg;
 
 	config_done(c);
-	*c = (struct registry_config){ copy(r->insecure), copy(r->mirrors), r->downloads ? r->downloads : DOWNLOADS, r->uploads ? r->uploads : UPLOADS,
+	*c = (struct registry_config){ copy(r->insecure), copy(r->mirrors), copy(r->certs), r->downloads ? r->downloads : DOWNLOADS, r->uploads ? r->uploads : UPLOADS,
 				       r->attempts ? r->attempts : ATTEMPTS };
 }
 

@@ -17,9 +17,6 @@
  */
 enum { TOKEN_BODY_MAX = 256 * 1024, ERROR_BODY_MAX = 64 * 1024, PAUSE_MAX_S = 60 };
 
-/* Places for registries' own CAs and client certificates, ours first. */
-static const char *const cert_dirs[] = { "/etc/kedge/certs.d", "/etc/docker/certs.d" };
-
 void session_init(struct session *s, struct transport *t, const struct registry_config *cfg, const struct registry_creds *creds, const char *domain,
 		  const char *repo, const char *actions, const bool *stop)
 {
@@ -48,8 +45,8 @@ static void find_certs(struct session *s)
 {
 	strv_free(s->certs);
 	s->certs = NULL;
-	for (size_t i = 0; i < N(cert_dirs); i++) {
-		CLEANUP(mem_freep) char *dir = mem_printf("%s/%s", cert_dirs[i], s->ep.host);
+	for (char **c = s->cfg->certs; c && *c; c++) {
+		CLEANUP(mem_freep) char *dir = mem_printf("%s/%s", *c, s->ep.host);
 
 		if (access(dir, R_OK | X_OK) == 0)
 			s->certs = strv_add(s->certs, dir);

@@ -19,6 +19,7 @@ struct endpoint {
 struct registry_config {
 	char **insecure;	/* "host", "host:port", CIDR */
 	char **mirrors;		/* URLs, for docker.io only */
+	char **certs;		/* folders with a folder of certificates for each registry */
 	unsigned downloads, uploads, attempts;
 };
 
