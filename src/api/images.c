@@ -202,8 +202,116 @@ static void api_image_create(struct api_call *c)
 	api_load_run(c, ld);
 }
 
+/* save: images on their way out. */
+struct api_save {
+	struct api_call *call;
+	struct image_save *save;
+	bool paused;
+};
+
+static void api_save_data(void *user, const void *p, size_t n)
+{
+	struct api_save *s = user;
+	struct http_req *r = s->call->r;
+
+	if (!r)
+		return;
+	if (!http_reply_started(r))
+		http_reply_start(r, 200, "application/x-tar");
+	if (http_reply_write(r, p, n) > API_QUEUE_HIGH && !s->paused) {
+		s->paused = true;
+		image_save_pause(s->save, true);
+	}
+}
+
+static void api_save_drain(struct http_req *r, void *user)
+{
+	struct api_save *s = user;
+
+	(void)r;
+	if (s->paused) {
+		s->paused = false;
+		image_save_pause(s->save, false);
+	}
+}
+
+static void api_save_end(void *user, const struct err *e)
+{
+	struct api_save *s = user;
+	struct api_call *c = s->call;
+
+	c->op_cancel = NULL;
+	if (c->r) {
+		http_reply_on_drain(c->r, NULL, NULL);
+		if (e && http_reply_started(c->r))
+			http_reply_abort(c->r);		/* too late for a status: the client must not take it for whole */
+		else if (e)
+			api_reply_err(c, e);
+		else
+			http_reply_end(c->r);
+	}
+	free(s);
+}
+
+static void api_save_cancel(void *op)
+{
+	struct api_save *s = op;
+
+	image_save_cancel(s->save);
+	free(s);
+}
+
+static const struct image_save_ops api_save_ops = { api_save_data, api_save_end };
+
+static void api_save_run(struct api_call *c, char *const *names)
+{
+	struct api_save *s = mem_zalloc(sizeof(*s));
+	struct err e = { 0 };
+
+	s->call = c;
+	s->save = image_save_start(c->api->images, names, &api_save_ops, s, &e);
+	if (!s->save) {
+		free(s);
+		api_reply_err(c, &e);
+		return;
+	}
+	c->op = s;
+	c->op_cancel = api_save_cancel;
+	http_reply_on_drain(c->r, api_save_drain, s);
+}
+
+static void api_image_get(struct api_call *c)
+{
+	api_save_run(c, (char *[]){ c->arg, NULL });
+}
+
+static void api_images_get(struct api_call *c)
+{
+	CLEANUP(strv_freep) char **names = NULL;
+	const char *name;
+
+	for (size_t i = 0; (name = http_req_query_n(c->r, "names", i)); i++)
+		names = strv_add(names, name);
+	api_save_run(c, names);
+}
+
+static void api_image_prune(struct api_call *c)
+{
+	json_t *filters = NULL;
+	struct err e = { 0 };
+
+	if (api_filters(c, &filters, &e) < 0)
+		api_reply_err(c, &e);
+	else
+		images_prune(c->api->images, filters, api_image_removed, api_call_ref(c));
+	json_decref(filters);
+}
+
 const struct api_route api_routes_images[] = {
 	{ "GET", "/images/json", api_image_list },
+	{ "POST", "/images/prune", api_image_prune },
+	{ "GET", "/images/get", api_images_get },
+	{ "GET", "/images/**/get", api_image_get },
 	{ "POST", "/images/load", api_image_load },
 	{ "POST", "/images/create", api_image_create },
 	{ "GET", "/images/**/json", api_image_inspect },

@@ -40,7 +40,7 @@ extern const struct command
 	commands_exec[],
 	commands_update[],
 	commands_list[],
-	commands_image[],
+	commands_image[], commands_registry[],
 	commands_inspect[],
 	commands_network[],
 	commands_net[],

@@ -19,6 +19,7 @@
 #include "base/str.h"
 #include "cli/cli.h"
 #include "cli/create.h"
+#include "cli/registry.h"
 #include "cli/stream.h"
 
 static int run_fail(struct cli *c, const struct err *e, int status)
@@ -137,6 +138,30 @@ static int write_cidfile(const char *path, const char *id, struct err *e)
 	return file_write_all(fd, id, strlen(id)) < 0 ? err_set(e, ERR_INTERNAL, "failed to write the container ID file %s", path) : 0;
 }
 
+static bool says_no_image(const struct err *e)
+{
+	return e->kind == ERR_NOT_FOUND && strstr(e->msg, "No such image");
+}
+
+/* The request itself; an image that is missing, or of which the newest is wanted, is pulled. */
+static int create_call(struct cli *c, const struct flags *f, const char *path, const json_t *body, struct buf *reply, struct err *e)
+{
+	const char *pull = flag_str(f, "pull"), *image = f->args[0], *slash = strrchr(image, '/');
+	FILE *out = flag_bool(f, "quiet") ? NULL : stderr;
+
+	if (str_eq(pull, "always") && registry_pull(c, image, NULL, out, e) < 0)
+		return -1;
+	if (cli_call(c, "POST", path, body, reply, e) >= 0)
+		return 0;
+	if (!says_no_image(e) || !str_eq(pull, "missing"))
+		return -1;
+	fprintf(stderr, "Unable to find image '%s%s' locally\n", image, strchr(slash ? slash : image, ':') || strchr(image, '@') ? "" : ":latest");
+	err_clear(e);
+	if (registry_pull(c, image, NULL, out, e) < 0)
+		return -1;
+	return cli_call(c, "POST", path, body, reply, e) < 0 ? -1 : 0;
+}
+
 /* The new id (the caller frees), or NULL with e. */
 static char *create(struct cli *c, const struct flags *f, const json_t *body, struct err *e)
 {
@@ -153,7 +178,7 @@ static char *create(struct cli *c, const struct flags *f, const json_t *body, st
 	buf_adds(&path, "/containers/create");
 	if (*flag_str(f, "name"))
 		cli_query(&path, "name", flag_str(f, "name"));
-	if (cli_call(c, "POST", path.data, body, &reply, e) < 0)
+	if (create_call(c, f, path.data, body, &reply, e) < 0)
 		return NULL;
 	doc = json_parse(reply.data ? reply.data : "", reply.len, "the engine's reply", e);
 	id = json_str(doc, "Id", NULL);
@@ -249,11 +274,6 @@ out:
 	return status;
 }
 
-static bool says_no_image(const struct err *e)
-{
-	return e->kind == ERR_NOT_FOUND && strstr(e->msg, "No such image");
-}
-
 static int cmd_run(struct cli *c, struct flags *f)
 {
 	bool detach = flag_bool(f, "detach"), rm = flag_bool(f, "rm");
@@ -279,8 +299,6 @@ static int cmd_run(struct cli *c, struct flags *f)
 	}
 	id = create(c, f, body, &e);
 	if (!id) {
-		if (says_no_image(&e))
-			fprintf(stderr, "Unable to find image '%s' locally, and this version of kedge pulls none: load it with 'kedge load'\n", f->args[0]);
 		return run_fail(c, &e, start_status(&e) == EXIT_ENGINE || says_no_image(&e) ? EXIT_ENGINE : start_status(&e));
 	}
 	fg.id = id;

@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "cli/cli.h"
+#include "cli/registry.h"
 #include "cli/render.h"
 #include "cli/spec.h"
 #include "cli/stream.h"
@@ -214,10 +215,11 @@ static void lines_drain(struct http_call *call, void *user)
 static const struct http_call_ops lines_ops = { .head = lines_head, .data = lines_data, .end = lines_end, .drain = lines_drain };
 
 /* fd -1: no body. 0, or -1 with e. */
-static int lines_run(struct lines *l, struct cli *c, const char *method, const char *path, int fd, struct err *e)
+static int lines_run(struct lines *l, struct cli *c, const char *method, const char *path, const char *const *headers, int fd, struct err *e)
 {
 	char *target CLEANUP(mem_freep) = cli_target(path);
-	struct http_call_args a = { .method = method, .target = target, .type = "application/x-tar", .stream = fd >= 0 };
+	struct http_call_args a = { .method = method, .target = target, .type = "application/x-tar", .stream = fd >= 0,
+				     .headers = headers };
 	struct stat st;
 
 	if (cli_connect(c, e) < 0)
@@ -238,6 +240,27 @@ static int lines_run(struct lines *l, struct cli *c, const char *method, const c
 	if (l->failed)
 		*e = l->err;
 	return l->failed ? -1 : 0;
+}
+
+struct lines_user {
+	struct lines l;
+	void (*each)(void *user, json_t *msg);
+	void *user;
+};
+
+static void lines_each(struct lines *l, json_t *msg)
+{
+	struct lines_user *u = CONTAINER_OF(l, struct lines_user, l);
+
+	u->each(u->user, msg);
+}
+
+int cli_lines(struct cli *c, const char *method, const char *path, const char *const *headers, int fd, void (*each)(void *user, json_t *msg), void *user,
+	      struct err *e)
+{
+	struct lines_user u = { .l = { .each = lines_each }, .each = each, .user = user };
+
+	return lines_run(&u.l, c, method, path, headers, fd, e);
 }
 
 /* load, import */
@@ -285,7 +308,7 @@ static int send_archive(struct cli *c, const char *path, int fd)
 	int r;
 
 	show_progress = isatty(STDERR_FILENO);
-	r = lines_run(&l, c, "POST", path, fd, &e);
+	r = lines_run(&l, c, "POST", path, NULL, fd, &e);
 	if (in_progress)
 		fprintf(stderr, "\r\033[K");
 	return r < 0 ? cli_fail(&e) : 0;
@@ -430,7 +453,7 @@ static int cmd_events(struct cli *c, struct flags *f)
 	}
 	buf_adds(&path, "/events");
 	if (query_time(&path, "since", flag_str(f, "since"), &e) < 0 || query_time(&path, "until", flag_str(f, "until"), &e) < 0 ||
-	    cli_query_filters(&path, flag_list(f, "filter"), &e) < 0 || lines_run(&l, c, "GET", path.data, -1, &e) < 0)
+	    cli_query_filters(&path, flag_list(f, "filter"), &e) < 0 || lines_run(&l, c, "GET", path.data, NULL, -1, &e) < 0)
 		r = cli_fail(&e);
 	template_free(l.user);
 	return r;

@@ -336,9 +336,8 @@ json_t *create_body(const struct flags *f, bool detach, struct err *e)
 	const char *pull = flag_str(f, "pull");
 	json_t *net;
 
-	if (!str_eq(pull, "missing") && !str_eq(pull, "never"))
-		b.failed = err_set(e, ERR_INVALID, str_eq(pull, "always") ? "--pull always: there is no registry client; load the image with 'kedge load'" :
-				   "invalid pull option: '%.60s': must be one of \"always\", \"missing\" or \"never\"", pull) < 0;
+	if (!str_eq(pull, "missing") && !str_eq(pull, "never") && !str_eq(pull, "always"))
+		b.failed = err_set(e, ERR_INVALID, "invalid pull option: '%.60s': must be one of \"always\", \"missing\" or \"never\"", pull) < 0;
 	set(&b, b.config, "Image", spec_text(f->args[0], e));
 	if (f->args[1])
 		set(&b, b.config, "Cmd", strings(&b, f->args + 1));

@@ -72,7 +72,8 @@
 	{ "privileged", 0, FLAG_BOOL, "Give extended privileges to this container" }, \
 	{ "publish", 'p', FLAG_LIST, "Publish a container's port(s) to the host" }, \
 	{ "publish-all", 'P', FLAG_BOOL, "Publish all exposed ports to random ports" }, \
-	{ "pull", 0, FLAG_STRING, "Pull image before running (\"always\", \"missing\", \"never\"): there is no registry client, \"always\" is refused", .def = "missing" }, \
+	{ "pull", 0, FLAG_STRING, "Pull image before running (\"always\", \"missing\", \"never\")", .def = "missing" }, \
+	{ "quiet", 'q', FLAG_BOOL, "Suppress the pull output" }, \
 	{ "read-only", 0, FLAG_BOOL, "Mount the container's root filesystem as read only" }, \
 	{ "restart", 0, FLAG_STRING, "Restart policy to apply when a container exits", .def = "no" }, \
 	{ "rm", 0, FLAG_BOOL, "Automatically remove the container and its associated anonymous volumes when it exits" }, \

@@ -23,7 +23,7 @@ static const struct command *const tables[] = {
 	commands_stream,
 	commands_container,
 	commands_list,
-	commands_image,
+	commands_image, commands_registry,
 	commands_inspect,
 	commands_network,
 	commands_net,
@@ -48,8 +48,7 @@ static const struct group {
 
 /* Words of docker's that this engine has no part for: told as such, not as typing errors. */
 static const char *const absent[] = {
-	"build", "builder", "buildx", "compose", "config", "context", "login",
-	"logout", "manifest", "node", "plugin", "pull", "push", "save", "search", "secret", "service", "stack",
+	"build", "builder", "buildx", "compose", "config", "context", "manifest", "node", "plugin", "secret", "service", "stack",
 	"swarm", "trust",
 };
 

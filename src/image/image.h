@@ -139,7 +139,18 @@ void image_remove(struct images *im, const char *ref, bool force, bool noprune,
 
 /* filters: dangling (default true), label, label!, until; or NULL. result: {"ImagesDeleted", "SpaceReclaimed"}, borrowed. */
 void images_prune(struct images *im, const json_t *filters, void (*done)(void *user, const json_t *result, const struct err *e), void *user);
-/* The images' part of `system df`: array of ImageSummary with SharedSize; *layers: bytes of all layers. New reference. */
-json_t *images_usage(struct images *im, uint64_t *layers);
+
+/*
+ * Images as one archive: docker's layout since version 25, which is an OCI image layout, too. names: "repository" (all its tags),
+ * "name:tag", ids. Errors that show before the first byte come without one.
+ */
+struct image_save;
+struct image_save_ops {
+	void (*data)(void *user, const void *p, size_t n);	/* borrowed */
+	void (*end)(void *user, const struct err *e);		/* once */
+};
+struct image_save *image_save_start(struct images *im, char *const *names, const struct image_save_ops *ops, void *user, struct err *e);
+void image_save_pause(struct image_save *s, bool paused);
+void image_save_cancel(struct image_save *s);		/* no callback any more */
 
 #endif

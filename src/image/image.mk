@@ -23,6 +23,7 @@ libimage_a_SOURCES = \
 	src/image/registry/session.c src/image/registry/session.h \
 	src/image/registry/transport.c src/image/registry/transport.h \
 	src/image/remove.c \
+	src/image/save.c \
 	src/image/show.c \
 	src/image/split.c src/image/split.h \
 	src/image/tar.c src/image/tar.h \

@@ -71,6 +71,7 @@ struct images {
 	bool op_busy, closing;
 	unsigned holds;
 	struct image_load *loads;
+	struct image_save *saves;
 	struct registry *registry;	/* made when it is needed */
 	int wake_fd;			/* eventfd: some load has news for the loop */
 	struct loop_io *wake_io;
@@ -130,6 +131,10 @@ void images_wake(struct images *im);
 /* load.c; loop thread */
 void image_loads_deliver(struct images *im);
 void image_loads_stop(struct images *im);
+
+/* save.c: all that run are cancelled; then, without threads, freed */
+void image_saves_stop(struct images *im);
+void image_saves_free(struct images *im);
 
 /* show.c: those that filters of a prune let through, NULL-terminated, the caller frees; *dangling changes if they say so. NULL with e. */
 struct image **image_matches(struct images *im, const json_t *filters, bool *dangling, struct err *e);

@@ -373,7 +373,9 @@ void images_free(struct images *im)
 	im->closing = true;
 	if (im->load_pool) {
 		image_loads_stop(im);
+		image_saves_stop(im);
 		work_pool_free(im->load_pool);
+		image_saves_free(im);
 	}
 	registry_stop(im);
 	loop_io_free(im->wake_io);

@@ -353,28 +353,3 @@ json_t *image_list(struct images *im, bool all, const json_t *filters, struct er
 	}
 	return out;
 }
-
-json_t *images_usage(struct images *im, uint64_t *layers)
-{
-	json_t *list = image_list(im, false, NULL, NULL), *o;
-	const struct layer *l;
-	const char *key;
-	size_t it = 0, k;
-
-	*layers = 0;
-	pthread_mutex_lock(&im->lock);
-	while ((l = map_next(im->layers, &it, &key)))
-		*layers += l->refs ? l->bytes : 0;
-	json_array_foreach(list, k, o) {
-		const struct image *i = images_find_id(im, json_str(o, "Id", ""));
-		uint64_t shared = 0;
-
-		for (size_t n = 0; i && n < i->nlayers; n++) {
-			l = map_get(im->layers, i->chains[n]);
-			shared += l && l->refs > 1 ? i->bytes[n] : 0;
-		}
-		json_object_set_new(o, "SharedSize", json_integer((json_int_t)shared));
-	}
-	pthread_mutex_unlock(&im->lock);
-	return list;
-}

@@ -19,7 +19,7 @@
  *
  * Beside the reader that unpacks, a second, much simpler one follows the tar's headers and cuts the stream into two kinds of pieces:
  * contents of regular files, which lie in the tree anyway, and the rest (headers, padding, trailers), which is written to "tar",
- * compressed: 'R' length bytes, 'F' size length path. It runs up to one block ahead of the unpacker, so a file waits in a queue until the
+ * compressed behind a head with the tar's size: 'R' length bytes, 'F' size length path. It runs up to one block ahead of the unpacker, so a file waits in a queue until the
  * unpacker says under which path its content has come to lie; both know an entry by the offset where its headers begin.
  *
  * Whatever this reader does not know for certain (sparse files, hard links with content, damaged headers, what follows the end) it takes
@@ -29,6 +29,13 @@
  * Reading glues the pieces together again; whoever reads compares the digest, so a tree that was tampered with is noticed there.
  */
 enum { BLOCK = 512, PAX_MAX = 1024 * 1024, RAW_FLUSH = 64 * 1024, PENDING_MAX = 4096, AHEAD_MAX = 8 * 1024 * 1024, IO_SIZE = 128 * 1024 };
+
+/* In front of the compressed part. */
+struct split_head {
+	char magic[8];
+	uint64_t size;		/* of the whole tar */
+};
+static const char split_magic[8] = "kedgetar";
 
 enum state { HEADER, BODY, PAX, FILE_DATA, BYTES };
 
@@ -74,8 +81,8 @@ struct split_writer *split_writer_new(int keep, struct err *e)
 	w->fd = openat(keep, "tar", O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	w->z = ZSTD_createCCtx();
 	w->out = mem_alloc(IO_SIZE);
-	if (w->fd < 0 || !w->z) {
-		err_errno(e, w->fd < 0 ? errno : ENOMEM, "record the layout of a layer");
+	if (w->fd < 0 || !w->z || file_write_all(w->fd, &(struct split_head){ 0 }, sizeof(struct split_head)) < 0) {
+		err_errno(e, errno ? errno : ENOMEM, "record the layout of a layer");
 		split_writer_free(w);
 		return NULL;
 	}
@@ -451,6 +458,7 @@ static int displaced_write(struct split_writer *w)
 
 int split_end(struct split_writer *w, struct err *e)
 {
+	struct split_head head = { .size = (uint64_t)w->pos };
 	int rc;
 
 	if (w->count)
@@ -461,6 +469,9 @@ int split_end(struct split_writer *w, struct err *e)
 	put_raw(w, &w->raw);
 	put(w, "", 0, ZSTD_e_end);
 	rc = w->failed;
+	memcpy(head.magic, split_magic, sizeof(head.magic));
+	if (rc == 0 && pwrite(w->fd, &head, sizeof(head), 0) != sizeof(head))
+		rc = -EIO;
 	if (rc == 0 && w->ndisplaced)
 		rc = displaced_write(w);
 	if (rc < 0)
@@ -480,6 +491,7 @@ struct split_reader {
 	uint64_t left;		/* of the piece under way */
 	bool in_file;
 	uint64_t files;
+	uint64_t size;
 	json_t *displaced;
 	struct err err;
 };
@@ -487,6 +499,7 @@ struct split_reader {
 struct split_reader *split_open(int layer, const char *what, struct err *e)
 {
 	struct split_reader *r = mem_zalloc(sizeof(*r));
+	struct split_head head;
 
 	r->layer = layer;
 	r->what = what;
@@ -507,6 +520,12 @@ struct split_reader *split_open(int layer, const char *what, struct err *e)
 		split_reader_free(r);
 		return NULL;
 	}
+	if (read(r->fd, &head, sizeof(head)) != sizeof(head) || memcmp(head.magic, split_magic, sizeof(head.magic))) {
+		err_set(e, ERR_INTERNAL, "the record of %s is damaged", what);
+		split_reader_free(r);
+		return NULL;
+	}
+	r->size = head.size;
 	if (faccessat(layer, "displaced", F_OK, 0) == 0) {
 		r->displaced = json_parse_file_at(layer, "displaced", 64 * 1024 * 1024, e);
 		if (!r->displaced) {
@@ -528,6 +547,11 @@ void split_reader_free(struct split_reader *r)
 	json_decref(r->displaced);
 	free(r->in);
 	free(r);
+}
+
+uint64_t split_size(const struct split_reader *r)
+{
+	return r->size;
 }
 
 const struct err *split_error(const struct split_reader *r)

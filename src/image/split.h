@@ -33,6 +33,7 @@ struct split_reader;
 struct split_reader *split_open(int layer, const char *what, struct err *e);
 /* An unpack_source's read: the tar's bytes; -errno, the sentence is in split_error(). */
 ssize_t split_read(void *reader, void *p, size_t n);
+uint64_t split_size(const struct split_reader *r);	/* of the whole tar */
 const struct err *split_error(const struct split_reader *r);
 void split_reader_free(struct split_reader *r);
 
