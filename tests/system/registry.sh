@@ -124,7 +124,7 @@ check "under docker.io's name" has "$(kedge images mirrored)" "mirrored"
 # Passwords.
 kedge tag busybox $P/box:1
 check "push without a login" has "$(cli push $P/box:1 2>&1)" "no basic auth credentials"
-check "pull without a login" has "$(cli pull $P/box:1 2>&1)" "pull access denied for $P/box"
+check "pull without a login" has "$(cli pull $P/box:1 2>&1)" "no basic auth credentials"
 check "a wrong password" has "$(cli login -u user -p wrong $P 2>&1)" "unauthorized"
 check "login" has "$(echo secret | cli login -u user --password-stdin $P 2>&1)" "Login Succeeded"
 check "push after it" has "$(cli push $P/box:1)" "1: digest: sha256:"
@@ -134,4 +134,4 @@ check "kedge's login is docker's" has "$(echo secret | kedge login -u user --pas
 check "kedge pulls with it" has "$(kedge pull $P/box:1)" "Status: Image is up to date"
 check "kedge pushes with it" has "$(kedge push $P/box:1)" "Layer already exists"
 check "logout" has "$(kedge logout $P)" "Removing login credentials for $P"
-check "no password after it" has "$(kedge pull $P/box:1 2>&1)" "pull access denied"
+check "no password after it" has "$(kedge pull $P/box:1 2>&1)" "no basic auth credentials"

@@ -21,3 +21,4 @@ include tests/system/net.mk
 include tests/system/ops.mk
 include tests/system/options.mk
 include tests/system/build.mk
+include tests/system/registry.mk

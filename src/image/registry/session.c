@@ -202,8 +202,8 @@ static int meet_challenge(struct session *s, struct fetch *f, unsigned number, s
 			s->challenge = ch;
 			if (ch.scheme == REGISTRY_BEARER && !s->creds->registry_token)
 				rc = token_fetch(s, e) < 0 ? -1 : 1;
-			else if (ch.scheme == REGISTRY_BASIC && s->creds->user)
-				rc = 1;
+			else if (ch.scheme == REGISTRY_BASIC)
+				rc = s->creds->user ? 1 : err_set(e, ERR_UNAUTHORIZED, "Get \"%s/v2/\": no basic auth credentials", s->ep.base);
 		}
 	}
 	pthread_mutex_unlock(&s->lock);
