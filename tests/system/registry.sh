@@ -7,7 +7,7 @@
 command -v docker >/dev/null && docker=1 || docker=
 export DOCKER_HOST=unix://$sock
 # pull and friends by docker's own client where it is installed, else by ours
-cli() { if [ -n "$docker" ]; then docker "$@"; else kedge "$@"; fi; }
+cli() { if [ -n "$docker" ]; then timeout 60 docker "$@"; else kedge "$@"; fi; }
 R=127.0.0.1:5000 T=localhost:5001 P=127.0.0.1:5002
 
 openssl req -x509 -newkey rsa:2048 -nodes -keyout "$tmp/ca.key" -out "$tmp/ca.crt" -days 2 -subj /CN=ca -addext basicConstraints=critical,CA:TRUE 2>/dev/null

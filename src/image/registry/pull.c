@@ -489,6 +489,9 @@ static void pull_run(struct image_transfer *t)
 		rc = adding_keep(&t->add, pull_stop, t, e);
 	if (rc < 0 && !e->kind)
 		err_set(e, ERR_INTERNAL, "the pull failed without a reason");
+	/* Docker's client takes a 401 for the engine's own and asks its user for a password. */
+	if (rc < 0 && e->kind == ERR_UNAUTHORIZED)
+		e->kind = ERR_INTERNAL;
 	adding_end(&t->add);
 }
 
