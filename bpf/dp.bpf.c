@@ -443,8 +443,12 @@ int kedge_container(struct __sk_buff *skb)
 		bpf_map_delete_elem(&ct, &p.t);
 	}
 	if (local) {
-		if (own && own->flags & KEDGE_NET_INTERNAL)
-			return addr_same(&p.t.daddr, &own->gateway) ? TC_ACT_UNSPEC : dropped(skb, &p, KEDGE_DROP_ISOLATED);
+		if (own && own->flags & KEDGE_NET_INTERNAL) {
+			/* The host itself by the gateway's address, but not what other networks publish there. */
+			if (!addr_same(&p.t.daddr, &own->gateway) || (ports && has_ports(p.t.proto) && publish_find(&p.t.daddr, p.t.dport, p.t.proto, true)))
+				return dropped(skb, &p, KEDGE_DROP_ISOLATED);
+			return TC_ACT_UNSPEC;
+		}
 		return to_host(skb, &p, ep && own && ports && has_ports(p.t.proto) && !p.later_fragment);
 	}
 	other = net_of(&p.t.daddr);

@@ -108,6 +108,9 @@ int network_bridge_up(struct network *nw, struct rtnl *r, struct err *e)
 		sysctl(nw, "ipv6", "disable_ipv6", network_has(nw, true) ? "0" : "1");
 	if (!nw->foreign)
 		sysctl(nw, "ipv6", "accept_ra", "0");
+	/* Ports that are kept apart do not hear each other's ARP; answers to who came by a published port go by the gateway (RFC 3069). */
+	if (!nw->foreign)
+		sysctl(nw, "ipv4", "proxy_arp_pvlan", nw->icc ? "0" : "1");
 	rtnl_link_up(r, nw->bridge);
 	if (rtnl_run(r, e) < 0)
 		return -1;

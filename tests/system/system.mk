@@ -8,8 +8,7 @@ SYSTEM_TESTS = \
 	tests/system/exec.sh \
 	tests/system/lifecycle.sh \
 	tests/system/health.sh \
-	tests/system/attach.sh \
-	tests/system/networks.sh
+	tests/system/attach.sh
 TESTS += $(SYSTEM_TESTS)
 EXTRA_DIST += tests/system/lib.sh tests/system/api_shapes.py tests/system/pty_talk.py tests/system/attach_talk.py $(SYSTEM_TESTS)
 AM_TESTS_ENVIRONMENT = KEDGE_BUILD='$(abs_builddir)'; export KEDGE_BUILD;
@@ -18,6 +17,7 @@ SH_LOG_COMPILER = bash
 include tests/system/oci.mk
 include tests/system/monitor.mk
 include tests/system/net.mk
+include tests/system/networks.mk
 include tests/system/ops.mk
 include tests/system/options.mk
 include tests/system/build.mk
