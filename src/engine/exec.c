@@ -77,8 +77,7 @@ static int run_dir_of(const struct container *c)
 /* On the loop: exec-root is a file system in memory, and nothing waits for a disk. */
 static int record_write(const struct exec *x)
 {
-	json_t *doc = json_pack("{s:i, s:i, s:i, s:i, s:I, s:O}", "State", x->state, "Tag", (int)x->tag, "Pid", (int)x->pid, "ExitCode", x->code,
-				"OverAt", (json_int_t)x->over_at, "Config", x->config);
+	json_t *doc = json_pack("{s:i, s:i, s:i, s:O}", "State", x->state, "Tag", (int)x->tag, "ExitCode", x->code, "Config", x->config);
 	char *text CLEANUP(mem_freep) = json_text(doc), name[ID_LEN + 32], tmp[ID_LEN + 40];
 	int dir CLEANUP(fd_closep) = run_dir_of(x->c), fd, r;
 
@@ -355,10 +354,11 @@ static void on_started(void *user, pid_t pid, const struct err *e)
 		failed(x, e);
 		return;
 	}
-	x->state = EXEC_RUNNING;
 	x->pid = pid;
+	if (x->state == EXEC_RUNNING)
+		return;		/* adopted: told by the engine before us */
+	x->state = EXEC_RUNNING;
 	x->done = NULL;
-	(void)record_write(x);		/* for the pid, which is only for show */
 	(void)FAULT("engine.exec_started");
 	post(x, "exec_start", true, NULL);
 	if (done)
@@ -562,7 +562,6 @@ static void adopt_one(struct container *c, int dir, const char *name)
 	}
 	x = exec_new(c, id, json_incref(config));
 	x->tag = (uint32_t)json_i64(doc, "Tag", 0);
-	x->pid = (pid_t)json_i64(doc, "Pid", 0);
 	x->code = (int)json_i64(doc, "ExitCode", 0);
 	switch ((enum exec_state)json_i64(doc, "State", EXEC_OVER)) {
 	case EXEC_CREATED:

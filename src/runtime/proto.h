@@ -30,7 +30,7 @@
  *     engine → STDIN, STDIN_EOF             monitor → OUTPUT, then end of file
  *
  * An exec's status is also in <run_dir>/exec-<tag>.exit before EXEC_EXITED is sent, until the engine removes it: it may have ended while
- * no engine listened. From version 2 on STATE carries the tags (uint32_t each) of the execs that are under way.
+ * no engine listened. From version 2 on STATE carries the execs that are under way (struct pm_exec each).
  */
 enum { PM_VERSION = 2 };
 
@@ -51,6 +51,11 @@ struct pm {
 	uint16_t type, flags;
 	uint32_t tag;		/* PAUSE/UPDATE/EXEC: which request; ATTACH/RESIZE/SIGNAL: which exec, 0: the container */
 	int64_t v[4];
+};
+
+struct pm_exec {
+	uint32_t tag;
+	int32_t pid;		/* 0: still being made */
 };
 
 enum {

@@ -9,7 +9,7 @@ export DOCKER_HOST=unix://$sock DOCKER_CONFIG=$tmp
 kedge run -d --name box -e COLOUR=red -w /tmp busybox sleep 1000 >/dev/null
 cid=$(kedge inspect -f '{{.Id}}' box)
 ev=$tmp/events
-kedge events --format '{{.Action}} {{index .Actor.Attributes "execID"}} {{index .Actor.Attributes "exitCode"}}' >"$ev" &
+kedge events --format '{{.Action}} {{index .Actor.Attributes "execID"}} {{index .Actor.Attributes "exitCode"}}' >"$ev" 2>/dev/null &
 ev_pid=$!
 
 for cli in kedge docker; do
@@ -95,7 +95,7 @@ state_of() { api "http://localhost/exec/$1/json"; }
 check "what ended without an engine has its exit code" until_ok 5 sh -c "curl -sS --unix-socket $sock http://localhost/exec/$early/json | grep -q '\"Running\":false,\"ExitCode\":11'"
 check "what runs is known to run" has "$(state_of "$late")" '"Running":true,"ExitCode":null'
 check "and is among ExecIDs" has "$(kedge inspect -f '{{json .ExecIDs}}' box)" "$late"
-kedge events --format '{{.Action}} {{index .Actor.Attributes "execID"}} {{index .Actor.Attributes "exitCode"}}' >"$ev" &
+kedge events --format '{{.Action}} {{index .Actor.Attributes "execID"}} {{index .Actor.Attributes "exitCode"}}' >"$ev" 2>/dev/null &
 ev_pid=$!
 until_ok 5 sh -c "curl -sS --unix-socket $sock http://localhost/_ping"
 kedge exec box touch /tmp/go-late

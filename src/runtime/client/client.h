@@ -109,8 +109,8 @@ struct rt_exec *rt_exec(struct rt *r, const struct rt_exec_args *a, const struct
 			const struct rt_attach_ops *attach_ops, void *attach_user, struct rt_attach **attach, struct err *e);
 uint32_t rt_exec_tag(void);
 /*
- * After rt_adopt(), from within the same turn: takes over an exec of the engine before us. Only exited() is called: with its status, 137 when that
- * is not known (it never came to run, or the monitor was lost). Like the container's own exit it may come right after adoption.
+ * After rt_adopt(), from within the same turn: takes over an exec of the engine before us. started() tells its pid while it runs (0 when it has
+ * ended); exited() its status, 137 when that is not known (it never came to run, or the monitor was lost).
  */
 struct rt_exec *rt_exec_adopt(struct rt *r, uint32_t tag, const struct rt_exec_ops *ops, void *user);
 void rt_exec_kill(struct rt_exec *x, int signo);

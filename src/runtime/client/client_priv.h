@@ -79,7 +79,7 @@ void rt_child_forget(struct rt_child *c);
 
 /* exec.c: what the monitor says about execs; the callers have taken hold of r, in whose callbacks it may be freed. */
 void rt_exec_message(struct rt *r, const struct pm *m, const struct err *e);
-void rt_exec_settle(struct rt *r, const char *tags, size_t n);	/* STATE's list of those under way */
+void rt_exec_settle(struct rt *r, const char *list, size_t n);	/* STATE's, of those under way */
 void rt_exec_fail(struct rt *r, const struct err *e);		/* the container or its monitor is gone */
 
 /* attach.c: the local end of an attachment's socket. */

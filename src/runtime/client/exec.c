@@ -50,28 +50,44 @@ static void end_exec(struct rt *r, uint32_t tag, int status)
 	}
 }
 
-/* The monitor has told which execs are under way: those of earlier connections that are not among them have ended meanwhile. */
-void rt_exec_settle(struct rt *r, const char *tags, size_t n)
+/* Is x in the monitor's list? Then its pid is known, too. */
+static bool listed(struct rt_exec *x, const char *list, size_t n)
 {
-	struct rt_exec **at = &r->execs;
+	struct pm_exec one;
 
-	while (!r->freed && *at) {
-		struct rt_exec *x = *at;
-		bool alive = x->conn == r->conn;
-		uint32_t tag;
+	for (size_t i = 0; i + sizeof(one) <= n; i += sizeof(one)) {
+		memcpy(&one, list + i, sizeof(one));
+		if (one.tag != x->tag)
+			continue;
+		if (!x->running && one.pid > 0) {
+			x->running = true;
+			if (x->ops.started)
+				x->ops.started(x->user, one.pid, NULL);
+		}
+		return true;
+	}
+	return false;
+}
+
+/* The monitor has told which execs are under way: those of earlier connections that are not among them have ended meanwhile. */
+void rt_exec_settle(struct rt *r, const char *list, size_t n)
+{
+	struct rt_exec *x = r->execs;
+
+	while (!r->freed && x) {
+		uint32_t tag = x->tag;
 		int status;
 
-		for (size_t i = 0; !alive && i + sizeof(tag) <= n; i += sizeof(tag)) {
-			memcpy(&tag, tags + i, sizeof(tag));
-			alive = tag == x->tag;
-		}
-		if (alive) {
-			at = &x->next;
+		if (x->conn == r->conn) {
+			x = x->next;
 			continue;
 		}
-		status = take_exec_exit(r, x->tag);
-		end_exec(r, x->tag, status < 0 ? 137 : status);
-		at = &r->execs;		/* the callback may have changed the list */
+		x->conn = r->conn;	/* looked at */
+		if (!listed(x, list, n)) {
+			status = take_exec_exit(r, tag);
+			end_exec(r, tag, status < 0 ? 137 : status);
+		}
+		x = r->execs;		/* a callback may have changed the list */
 	}
 }
 
@@ -82,7 +98,7 @@ void rt_exec_fail(struct rt *r, const struct err *e)
 
 	while (!r->freed && (x = r->execs)) {
 		status = take_exec_exit(r, x->tag);
-		if (x->running || status >= 0) {
+		if (x->running || !x->conn || status >= 0) {
 			end_exec(r, x->tag, status < 0 ? 137 : status);
 			continue;
 		}
@@ -161,7 +177,7 @@ struct rt_exec *rt_exec_adopt(struct rt *r, uint32_t tag, const struct rt_exec_o
 {
 	struct rt_exec *x = mem_zalloc(sizeof(*x));
 
-	*x = (struct rt_exec){ .next = r->execs, .r = r, .tag = tag, .running = true, .ops = *ops, .user = user };
+	*x = (struct rt_exec){ .next = r->execs, .r = r, .tag = tag, .ops = *ops, .user = user };
 	r->execs = x;
 	return x;
 }

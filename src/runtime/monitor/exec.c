@@ -53,32 +53,37 @@ static void drop(int i)
 	console[i] = (struct console){ -1, -1 };
 }
 
-static void process_name(char *out, size_t size, uint32_t tag)
+/* The "process" of the exec that is being made: the helper has a copy of it. */
+static struct { const char *text; size_t n; } process;
+
+/* Another runtime takes it from a file. */
+static void helper_exec_extern(struct report *r)
 {
-	snprintf(out, size, "exec-%u.json", tag);
+	char path[1200], name[64];
+	int n;
+
+	snprintf(name, sizeof(name), "exec-%u.json", mon.making->tag);
+	snprintf(path, sizeof(path), "%s/%s", mon.a.run_dir, name);
+	n = mon_put_file(name, process.text, process.n);
+	if (n < 0)
+		err_errno(&r->err, -n, "write '%s'", path);
+	else
+		(void)extern_exec(r, mon.making, path, mon.making_console);
+	(void)unlinkat(mon.run_fd, name, 0);
 }
 
 static void helper_exec(struct report *r)
 {
 	struct proc *making = mon.making;
-	char path[1200], name[64];
+	struct oci_exec_opts o = { .root = mon.root, .id = mon.a.id, .console_socket = mon.making_console,
+		.stdio = { making->in_child, making->out_child[0], making->out_child[1] } };
+	json_t *doc = json_parse(process.text, process.n, "process", &r->err);
+	pid_t pid;
 
-	process_name(name, sizeof(name), making->tag);
-	if (mon.a.runtime) {
-		snprintf(path, sizeof(path), "%s/%s", mon.a.run_dir, name);
-		(void)extern_exec(r, making, path, mon.making_console);
-	} else {
-		struct oci_exec_opts o = { .root = mon.root, .id = mon.a.id, .console_socket = mon.making_console,
-			.stdio = { making->in_child, making->out_child[0], making->out_child[1] } };
-		json_t *process = json_parse_file_at(mon.run_fd, name, PM_LAUNCH_MAX, &r->err);
-		pid_t pid;
-
-		o.process = process;
-		if (process && oci_exec(&o, &pid, &r->err) == 0)
-			r->pid = (int)pid;
-		json_decref(process);
-	}
-	(void)unlinkat(mon.run_fd, name, 0);
+	o.process = doc;
+	if (doc && oci_exec(&o, &pid, &r->err) == 0)
+		r->pid = (int)pid;
+	json_decref(doc);
 }
 
 static void refuse(uint32_t tag, const struct err *e)
@@ -92,7 +97,6 @@ void exec_request(const struct pm *m, const char *p, size_t n, int fd)
 {
 	struct err e = { 0 };
 	struct proc *x;
-	char name[64];
 	int i, r, pair[2];
 
 	for (i = 0; i < MAX_EXEC && mon.exec[i]; i++)
@@ -116,7 +120,6 @@ void exec_request(const struct pm *m, const char *p, size_t n, int fd)
 	x->stdin_once = true;
 	mon.exec[i] = x;
 	console[i] = (struct console){ -1, -1 };
-	process_name(name, sizeof(name), m->tag);
 	r = proc_stdio(x, m->flags & PM_F_TTY, m->flags & PM_F_STDIN, &e);
 	if (fd >= 0)
 		(void)attach_add(x, fd, m->flags & PM_F_IN, m->flags & PM_F_OUT);
@@ -127,18 +130,16 @@ void exec_request(const struct pm *m, const char *p, size_t n, int fd)
 		else
 			console[i] = (struct console){ pair[0], pair[1] };
 	}
-	if (r == 0) {
-		r = mon_put_file(name, p, n);
-		if (r < 0)
-			err_errno(&e, -r, "write '%s/%s'", mon.a.run_dir, name);
-	}
 	mon.making = x;
 	mon.making_console = console[i].child;
-	if (r < 0 || !helper_run(HELPER_EXEC, m->tag, EXEC_LIMIT, helper_exec, &e)) {
+	process.text = p;
+	process.n = n;
+	if (r < 0 || !helper_run(HELPER_EXEC, m->tag, EXEC_LIMIT, mon.a.runtime ? helper_exec_extern : helper_exec, &e)) {
 		refuse(m->tag, &e);
 		drop(i);
 	}
 	mon.making = NULL;
+	process.text = NULL;
 }
 
 static void ended(struct proc *x, int status)
@@ -210,13 +211,13 @@ void exec_sweep(bool *busy)
 	}
 }
 
-size_t exec_tags(uint32_t tags[MAX_EXEC])
+size_t exec_list(struct pm_exec list[MAX_EXEC])
 {
 	size_t n = 0;
 
 	for (int i = 0; i < MAX_EXEC; i++) {
 		if (mon.exec[i] && !mon.exec[i]->exited)
-			tags[n++] = mon.exec[i]->tag;
+			list[n++] = (struct pm_exec){ mon.exec[i]->tag, (int32_t)mon.exec[i]->pid };
 	}
 	return n;
 }

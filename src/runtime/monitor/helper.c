@@ -42,13 +42,9 @@ static void as_found(void)
 	sigset_t none;
 	char text[16];
 
-	/* The container's program inherits what we ignore and block; handlers end with exec. */
-	for (int i = 1; i < NSIG; i++) {
-		struct sigaction sa;
-
-		if (sigaction(i, NULL, &sa) == 0 && sa.sa_handler == SIG_IGN)
-			(void)signal(i, SIG_DFL);
-	}
+	/* The container's program inherits what we ignore and block; the engine has started us with everything at its default. */
+	for (size_t i = 0; mon_ignored[i]; i++)
+		(void)signal(mon_ignored[i], SIG_DFL);
 	sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	snprintf(text, sizeof(text), "%d", mon.oom_score_adj);

@@ -51,6 +51,7 @@ enum {
 };
 
 struct monitor mon;
+const int mon_ignored[] = { SIGHUP, SIGINT, SIGTERM, SIGPIPE, SIGXFSZ, SIGQUIT, 0 };
 
 /* Children that were reaped while a helper had not yet said which process it has made; else they are somebody's orphans. */
 static struct { pid_t pid; int status; } strangers[64];
@@ -419,8 +420,8 @@ static void on_start(int sock)
 static void on_hello(int sock)
 {
 	struct pm m = { .type = PM_STATE, .v = { mon.main.pid, mon.started_ns, PM_VERSION } };
-	uint32_t tags[MAX_EXEC];
-	size_t n = exec_tags(tags);
+	struct pm_exec list[MAX_EXEC];
+	size_t n = exec_list(list);
 
 	if (mon.state == ST_GONE) {
 		send_exited(sock);
@@ -432,7 +433,7 @@ static void on_hello(int sock)
 		m.flags |= PM_F_CREATED;
 	if (mon.paused)
 		m.flags |= PM_F_PAUSED;
-	(void)pm_send(sock, &m, tags, n * sizeof(*tags), mon.init_seen ? -1 : mon.pidfd);
+	(void)pm_send(sock, &m, list, n * sizeof(*list), mon.init_seen ? -1 : mon.pidfd);
 }
 
 static struct proc *target(uint32_t tag)
@@ -740,11 +741,8 @@ static void setup(void)
 	(void)prctl(PR_SET_NAME, "kedge-monitor");
 	(void)prctl(PR_SET_CHILD_SUBREAPER, 1);
 	/* A service manager that ends the engine's session or unit must not end containers; a shutdown ends them by ending their init. */
-	for (size_t i = 0; i < 6; i++) {
-		static const int ignored[] = { SIGHUP, SIGINT, SIGTERM, SIGPIPE, SIGXFSZ, SIGQUIT };
-
-		(void)signal(ignored[i], SIG_IGN);
-	}
+	for (size_t i = 0; mon_ignored[i]; i++)
+		(void)signal(mon_ignored[i], SIG_IGN);
 	sigemptyset(&chld);
 	sigaddset(&chld, SIGCHLD);
 	(void)sigprocmask(SIG_SETMASK, &chld, NULL);

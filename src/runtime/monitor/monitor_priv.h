@@ -131,6 +131,7 @@ struct monitor {
 };
 
 extern struct monitor mon;
+extern const int mon_ignored[];	/* signals; 0 ends it */
 
 /* monitor.c */
 void mon_send(const struct pm *m, const void *p, size_t n, int fd);	/* to every control connection */
@@ -186,7 +187,7 @@ void exec_built(struct helper *h);
 bool exec_reaped(pid_t pid, int status);
 struct proc *exec_find(uint32_t tag);
 void exec_sweep(bool *busy);
-size_t exec_tags(uint32_t tags[MAX_EXEC]);	/* of those under way */
+size_t exec_list(struct pm_exec list[MAX_EXEC]);	/* those under way */
 void exec_done(void);
 
 /* update.c: new limits, as the JSON of the spec's linux.resources. -1 with e when no helper can be started; else DONE follows. */

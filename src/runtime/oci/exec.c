@@ -79,21 +79,19 @@ static int namespaces_of(struct joining *j, struct err *e)
 
 static int prepare(struct joining *j, struct err *e)
 {
-	const char *status;
-
+	/* What state_status() tells, but the cgroups are opened once. */
 	if (state_open(j->o->root, j->o->id, &j->s, e) < 0)
 		return -1;
-	status = state_status(&j->s);
-	if (str_eq(status, "paused"))
-		return err_set(e, ERR_CONFLICT, "cannot exec in a paused container (container '%s')", j->o->id);
-	if (!str_eq(status, "running") && !str_eq(status, "created"))
-		return err_set(e, ERR_CONFLICT, "cannot exec in a %s container (container '%s')", status, j->o->id);
+	if (!j->s.doc || j->s.pid <= 0)
+		return err_set(e, ERR_CONFLICT, "cannot exec in a creating container (container '%s')", j->o->id);
 	j->pidfd = state_pidfd(&j->s);
 	if (j->pidfd < 0)
 		return err_set(e, ERR_CONFLICT, "cannot exec in a stopped container (container '%s')", j->o->id);
 	if (process_parse(j->o->process, &j->p, e) < 0 || load_filter(j, e) < 0 || namespaces_of(j, e) < 0 ||
 	    cgroup_from_json(&j->cg, json_arr(j->s.doc, "cgroups"), e) < 0)
 		return -1;
+	if (cgroup_frozen(&j->cg))
+		return err_set(e, ERR_CONFLICT, "cannot exec in a paused container (container '%s')", j->o->id);
 	if (j->p.terminal != (j->o->console_socket >= 0))
 		return err_set(e, ERR_INVALID, j->p.terminal ? "a terminal is asked for, but there is no console socket"
 							      : "there is a console socket, but no terminal is asked for");
