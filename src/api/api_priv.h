@@ -76,6 +76,8 @@ void api_stream_message(struct api_call *c, const json_t *msg);
 void api_stream_end(struct api_call *c, const struct err *e);
 /* POST /images/create with fromImage: registry.c */
 void api_image_pull(struct api_call *c);
+/* One document of a streamed reply with its end of line, in one chunk: clients take a chunk for a whole message. Returns what is queued. */
+size_t api_write_json(struct api_call *c, const json_t *doc, const char *eol);
 /* For engine calls: user is a referenced api_call; 204 or the error; drops the reference. */
 void api_done_empty(void *user, const struct err *e);
 /* The body as a JSON object. may_be_empty: an empty body gives NULL. fn is not called when the body is bad: that is answered. body is borrowed. */

@@ -33,6 +33,13 @@ void api_reply_json(struct api_call *c, int status, json_t *doc_take)
 	json_decref(doc_take);
 }
 
+size_t api_write_json(struct api_call *c, const json_t *doc, const char *eol)
+{
+	char *text CLEANUP(mem_freep) = json_text(doc), *line CLEANUP(mem_freep) = mem_printf("%s%s", text, eol);
+
+	return c->r ? http_reply_write(c->r, line, strlen(line)) : 0;
+}
+
 void api_reply_empty(struct api_call *c, int status)
 {
 	if (c->r)
@@ -62,16 +69,11 @@ void api_done_empty(void *user, const struct err *e)
 
 void api_stream_message(struct api_call *c, const json_t *msg)
 {
-	char *text;
-
 	if (!c->r)
 		return;
 	if (!http_reply_started(c->r))
 		http_reply_start(c->r, 200, "application/json");
-	text = json_text(msg);
-	(void)http_reply_write(c->r, text, strlen(text));
-	(void)http_reply_write(c->r, "\r\n", 2);
-	free(text);
+	(void)api_write_json(c, msg, "\r\n");
 }
 
 void api_stream_end(struct api_call *c, const struct err *e)

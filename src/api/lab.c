@@ -40,14 +40,9 @@ static void api_counters(struct api_call *c)
 static void api_drop(void *user, const json_t *doc)
 {
 	struct api_call *c = user;
-	char *text;
 
-	if (!c->r || http_reply_write(c->r, NULL, 0) > API_QUEUE_HIGH)
-		return;
-	text = json_text(doc);
-	(void)http_reply_write(c->r, text, strlen(text));
-	(void)http_reply_write(c->r, "\n", 1);
-	free(text);
+	if (c->r && http_reply_write(c->r, NULL, 0) <= API_QUEUE_HIGH)
+		(void)api_write_json(c, doc, "\n");
 }
 
 static void api_drops_cancel(void *op)

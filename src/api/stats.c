@@ -10,14 +10,10 @@
 static void api_stats_frame(void *user, const json_t *doc)
 {
 	struct api_call *c = user;
-	char *text;
 
-	if (!c->r || http_reply_write(c->r, NULL, 0) > API_QUEUE_HIGH)
-		return;
-	text = json_text(doc);
-	(void)http_reply_write(c->r, text, strlen(text));
-	(void)http_reply_write(c->r, "\n", 1);
-	free(text);
+	/* A client that does not keep up misses frames. */
+	if (c->r && http_reply_write(c->r, NULL, 0) <= API_QUEUE_HIGH)
+		(void)api_write_json(c, doc, "\n");
 }
 
 static void api_stats_end(void *user)

@@ -33,9 +33,8 @@ static void api_event(void *user, const json_t *ev, const char *text, size_t n)
 	(void)ev;
 	if (!c->r)
 		return;
-	(void)http_reply_write(c->r, text, n);
 	/* A subscriber that does not read is cut off: events are bounded, and it can ask again with since=. */
-	if (http_reply_write(c->r, "\n", 1) > API_QUEUE_HIGH)
+	if (http_reply_write(c->r, text, n) > API_QUEUE_HIGH)
 		http_reply_end(c->r);
 }
 

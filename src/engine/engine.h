@@ -139,8 +139,8 @@ json_t *engine_exec_inspect(struct engine *en, const char *id, struct err *e);
 int engine_exec_resize(struct engine *en, const char *id, unsigned rows, unsigned cols, struct err *e);
 
 /*
- * Events: history first (since/until in ns, 0: none), then live ones until cancelled or until. ev is the API's EventMessage, text the same as
- * JSON, written once for all who listen; both borrowed.
+ * Events: history first (since/until in ns, 0: none), then live ones until cancelled or until. ev is the API's EventMessage, text the same as a
+ * line of JSON, written once for all who listen; both borrowed.
  */
 struct engine_events;
 struct engine_events *engine_events(struct engine *en, int64_t since_ns, int64_t until_ns, const json_t *filters,

@@ -159,8 +159,11 @@ static void tell(struct engine_events *s, struct event *ev)
 	if (s->cancelled || !matches(s->filters, ev->doc))
 		return;
 	if (!ev->text) {
-		ev->text = json_text(ev->doc);
+		char *text = json_text(ev->doc);
+
+		ev->text = mem_printf("%s\n", text);
 		ev->len = strlen(ev->text);
+		free(text);
 	}
 	s->event(s->user, ev->doc, ev->text, ev->len);
 }
