@@ -13,6 +13,7 @@ libapi_a_SOURCES = \
 	src/api/exec.c \
 	src/api/images.c \
 	src/api/lab.c \
+	src/api/metrics.c src/api/metrics.h \
 	src/api/registry.c \
 	src/api/networks.c \
 	src/api/volumes.c

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * /kedge/net: what docker's API has no words for. Documents as net/lab.h has them. GET flows[?container=], maps, counters, drops[?container=] (a line
- * each, until the client goes).
+ * each, until the client goes), capture?container=[&snaplen=&count=] (pcapng, until the client goes).
  */
 #include <string.h>
 
 #include "api/api_priv.h"
 #include "base/json.h"
 #include "engine/lab.h"
+#include "net/capture.h"
 
 static void reply(struct api_call *c, json_t *doc_take, const struct err *e)
 {
@@ -63,10 +64,60 @@ static void api_drops(struct api_call *c)
 	http_reply_start(c->r, 200, "application/json");
 }
 
+static size_t api_capture_data(void *user, const void *p, size_t n)
+{
+	struct api_call *c = user;
+
+	if (!c->r)
+		return 0;
+	if (!http_reply_started(c->r))
+		http_reply_start(c->r, 200, "application/x-pcapng");
+	return http_reply_write(c->r, p, n);
+}
+
+static void api_capture_end(void *user, const struct err *e)
+{
+	struct api_call *c = user;
+
+	c->op_cancel = NULL;
+	if (!c->r)
+		return;
+	if (!http_reply_started(c->r))
+		api_reply_err(c, e);
+	else if (e)
+		http_reply_abort(c->r);
+	else
+		http_reply_end(c->r);
+}
+
+static void api_capture_cancel(void *op)
+{
+	net_capture_cancel(op);
+}
+
+static void api_capture(struct api_call *c)
+{
+	static const struct net_capture_ops ops = { .data = api_capture_data, .end = api_capture_end };
+	const char *ref = http_req_query(c->r, "container");
+	int64_t snaplen, count;
+	struct err e = { 0 };
+
+	if (!ref)
+		err_set(&e, ERR_INVALID, "capture needs ?container=");
+	else if (api_query_int(c, "snaplen", 0, 65536, 0, &snaplen, &e) == 0 && api_query_int(c, "count", 0, INT64_MAX, 0, &count, &e) == 0)
+		c->op = engine_net_capture(c->api->engine, ref, (uint32_t)snaplen, (uint64_t)count, &ops, c, &e);
+	if (!c->op) {
+		api_reply_err(c, &e);
+		return;
+	}
+	c->op_cancel = api_capture_cancel;
+}
+
 const struct api_route api_routes_lab[] = {
 	{ "GET", "/kedge/net/flows", api_flows },
 	{ "GET", "/kedge/net/maps", api_maps },
 	{ "GET", "/kedge/net/counters", api_counters },
 	{ "GET", "/kedge/net/drops", api_drops },
+	{ "GET", "/kedge/net/capture", api_capture },
 	{ 0 },
 };

@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* net flows, drops, maps: looking into the data path. */
+/* net flows, drops, maps, capture: looking into the data path. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -339,16 +344,85 @@ static int cmd_maps(struct cli *c, struct flags *f)
 	return format_close(&fmt, ok, &e) < 0 || !ok ? cli_fail(&e) : 0;
 }
 
+/* ---- capture ---- */
+
+struct capture {
+	struct net_get get;
+	int fd;
+	bool over;
+};
+
+static int capture_data(struct net_get *g, const void *p, size_t n)
+{
+	int rc = file_write_all(((struct capture *)g)->fd, p, n);
+
+	return rc < 0 ? err_errno(&g->err, -rc, "write the capture") : 0;
+}
+
+static void on_interrupt(void *user)
+{
+	((struct capture *)user)->over = true;
+}
+
+static bool capture_over(const struct net_get *g)
+{
+	return ((const struct capture *)g)->over;
+}
+
+/* To a file, or to standard output for another program ("kedge net capture web | tcpdump -r -"). Ctrl-C ends it with a whole file. */
+static int cmd_capture(struct cli *c, struct flags *f)
+{
+	struct capture cap = { .get = { .data = capture_data, .stop = capture_over }, .fd = STDOUT_FILENO };
+	struct buf path CLEANUP(buf_done) = BUF_INIT;
+	const char *file = flag_str(f, "write");
+	struct loop_signal *signals[2];
+	struct err e = { 0 };
+	char text[24];
+	int r;
+
+	if (*file && !str_eq(file, "-")) {
+		cap.fd = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+		if (cap.fd < 0) {
+			err_errno(&e, errno, "open %s", file);
+			return cli_fail(&e);
+		}
+	} else if (isatty(STDOUT_FILENO)) {
+		err_set(&e, ERR_INVALID, "a capture is not for a terminal: say --write FILE, or pipe it to a program that reads pcapng");
+		return cli_fail(&e);
+	}
+	if (cli_connect(c, &e) < 0)
+		return cli_fail(&e);
+	signals[0] = loop_signal_new(c->loop, SIGINT, on_interrupt, &cap);
+	signals[1] = loop_signal_new(c->loop, SIGTERM, on_interrupt, &cap);
+	(void)buf_adds(&path, "/kedge/net/capture");
+	cli_query(&path, "container", f->args[0]);
+	(void)snprintf(text, sizeof(text), "%lld", (long long)flag_int(f, "snaplen"));
+	cli_query(&path, "snaplen", text);
+	(void)snprintf(text, sizeof(text), "%lld", (long long)flag_int(f, "count"));
+	cli_query(&path, "count", text);
+	r = net_get(&cap.get, c, path.data, &e);
+	loop_signal_free(signals[0]);
+	loop_signal_free(signals[1]);
+	if (cap.fd != STDOUT_FILENO)
+		(void)close(cap.fd);
+	return r < 0 ? cli_fail(&e) : 0;
+}
+
 static const struct flag_def flows_flags[] = { FLAG_FORMAT, { "follow", 'f', FLAG_BOOL, "Draw the table anew every second" }, { 0 } };
 static const struct flag_def drops_flags[] = {
 	FLAG_FORMAT, { "follow", 'f', FLAG_BOOL, "Tell each packet that is dropped, as it is dropped" },
 	{ "count", 'n', FLAG_INT, "End after so many packets (with --follow)" }, { 0 },
+};
+static const struct flag_def capture_flags[] = {
+	{ "write", 'w', FLAG_STRING, "Write to this file (default: standard output)", .word = "file" },
+	{ "count", 'c', FLAG_INT, "End after so many packets" }, { "snaplen", 's', FLAG_INT, "Keep so many bytes of each packet (default: all)" }, { 0 },
 };
 static const struct flag_def maps_flags[] = { FLAG_FORMAT, { 0 } };
 
 const struct command commands_net[] = {
 	{ "net flows", "[OPTIONS] [CONTAINER]", "List the flows of a container or of all, with their translation, bytes and age", flows_flags, 0, 1, false, cmd_flows },
 	{ "net drops", "[OPTIONS] [CONTAINER]", "Count dropped packets by reason, or tell each as it is dropped", drops_flags, 0, 1, false, cmd_drops },
+	{ "net capture", "[OPTIONS] CONTAINER", "Capture what a container sends and receives, as pcapng with directions", capture_flags, 1, 1, false, cmd_capture },
 	{ "net maps", "[OPTIONS] [TABLE]", "List the tables of the data path, or the entries of one", maps_flags, 0, 1, false, cmd_maps },
 	{ 0 },
 };

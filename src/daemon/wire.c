@@ -10,6 +10,7 @@
 #include <sys/utsname.h>
 
 #include "api/api.h"
+#include "api/metrics.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -38,7 +39,7 @@ struct wire {
 	struct engine *engine;
 	struct builds *builds;
 	struct api *api;
-	struct http_server *http;
+	struct http_server *http, *metrics;
 };
 
 static void wire_image_event(void *user, const char *action, const char *id, const char *name)
@@ -121,6 +122,22 @@ static int wire_listen(struct wire *w, const struct config *c, struct err *e)
 	return 0;
 }
 
+static int wire_metrics(struct wire *w, struct loop *l, const char *where, struct err *e)
+{
+	const char *colon = strrchr(where, ':');
+	CLEANUP(mem_freep) char *host = NULL;
+	uint64_t port;
+
+	if (!colon || str_to_u64(colon + 1, 1, 65535, &port) < 0)
+		return err_set(e, ERR_INVALID, "metrics-addr '%s' is not an address with a port from 1 to 65535", where);
+	host = mem_strndup(where, (size_t)(colon - where));
+	w->metrics = http_server_new(l, api_metrics_handle, w->engine);
+	if (http_server_listen_tcp(w->metrics, str_empty(host) ? "0.0.0.0" : host, (uint16_t)port, NULL, e) < 0)
+		return err_wrap(e, "metrics-addr");
+	log_info("daemon", "metrics on http://%s/metrics", where);
+	return 0;
+}
+
 static int wire_state(struct wire *w, const struct config *c, struct err *e)
 {
 	CLEANUP(mem_freep) char *lock = mem_printf("%s/kedged.lock", c->data_root);
@@ -191,7 +208,7 @@ int wire_new(struct loop *l, const struct config *c, struct wire **ret, struct e
 		goto fail;
 	w->api = api_new(l, w->engine, w->images, w->volumes, w->builds);
 	w->http = http_server_new(l, api_handle, w->api);
-	if (wire_listen(w, c, e) < 0)
+	if (wire_listen(w, c, e) < 0 || (!str_empty(c->metrics_addr) && wire_metrics(w, l, c->metrics_addr, e) < 0))
 		goto fail;
 	log_info("daemon", "engine ready: datapath %s, %zu images", net_datapath_name(w->net), images_count(w->images));
 	*ret = w;
@@ -207,6 +224,8 @@ void wire_free(struct wire *w)
 		return;
 	if (w->http)
 		http_server_free(w->http);
+	if (w->metrics)
+		http_server_free(w->metrics);
 	if (w->api)
 		api_free(w->api);
 	builds_free(w->builds);

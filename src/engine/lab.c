@@ -2,6 +2,7 @@
 #include "engine/lab.h"
 
 #include "engine/engine_priv.h"
+#include "net/capture.h"
 #include "net/lab.h"
 
 static void name_it(struct engine *en, json_t *doc)
@@ -87,4 +88,15 @@ void engine_net_drops_cancel(struct engine_drops *d)
 		return;
 	net_drops_cancel(d->f);
 	free(d);
+}
+
+struct net_capture *engine_net_capture(struct engine *en, const char *ref, uint32_t snaplen, uint64_t count, const struct net_capture_ops *ops, void *user,
+				       struct err *e)
+{
+	struct container *c = engine_find(en, ref, e);
+	struct net_capture *cap = c ? net_capture_start(en->net, c->id, snaplen, count, ops, user, e) : NULL;
+
+	if (c && !cap)
+		(void)err_wrap(e, "container %s cannot be captured", container_name(c));
+	return cap;
 }

@@ -17,4 +17,10 @@ struct engine_drops;
 struct engine_drops *engine_net_drops(struct engine *en, const char *ref, void (*drop)(void *user, const json_t *doc), void *user, struct err *e);
 void engine_net_drops_cancel(struct engine_drops *d);	/* no callback any more */
 
+/* net/capture.h, by a container's name; to be cancelled by net_capture_cancel(). */
+struct net_capture;
+struct net_capture_ops;
+struct net_capture *engine_net_capture(struct engine *en, const char *ref, uint32_t snaplen, uint64_t count, const struct net_capture_ops *ops, void *user,
+				       struct err *e);
+
 #endif

@@ -4,6 +4,7 @@ include src/net/ebpf/ebpf.mk
 include src/net/nft/nft.mk
 libnet_a_SOURCES += \
 	src/net/addr.c src/net/addr.h \
+	src/net/capture.c src/net/capture.h \
 	src/net/datapath.h src/net/endpoint.c \
 	src/net/inuse.c src/net/inuse.h \
 	src/net/ipam.c src/net/ipam.h \
@@ -15,6 +16,7 @@ libnet_a_SOURCES += \
 	src/net/network.c src/net/network_priv.h src/net/network_apply.c src/net/network_bridge.c src/net/network_make.c \
 	src/net/network_taken.c \
 	src/net/none.c \
+	src/net/pcapng.c src/net/pcapng.h \
 	src/net/ports.c \
 	src/net/publish.c src/net/publish.h \
 	src/net/record.c \

@@ -95,6 +95,8 @@ int netns_open(const char *path, struct rtnl **inner, int *fd, struct err *e);
 int netns_set_ipv6(int fd, bool on, struct err *e);
 void netns_remove(const char *path);			/* missing is fine */
 bool netns_is_bound(const char *path);
+/* Runs fn inside; what it opens stays there. */
+int netns_visit(const char *path, int (*fn)(void *user, struct err *e), void *user, struct err *e);
 
 /* sandbox.c */
 struct sandbox;

@@ -113,6 +113,13 @@ static int netns_do(int ns, int (*fn)(void *arg, struct err *e), void *arg, stru
 	return rc;
 }
 
+int netns_visit(const char *path, int (*fn)(void *user, struct err *e), void *user, struct err *e)
+{
+	CLEANUP(fd_closep) int ns = open(path, O_RDONLY | O_CLOEXEC);
+
+	return ns < 0 ? err_errno(e, errno, "open %s", path) : netns_do(ns, fn, user, e);
+}
+
 static int open_rtnl(void *arg, struct err *e)
 {
 	return rtnl_open(arg, e);

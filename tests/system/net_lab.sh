@@ -2,7 +2,7 @@
 # Looking into the data path: flows, drops, tables.
 # shellcheck shell=bash source-path=SCRIPTDIR
 . "$(dirname "$0")/lib.sh"
-engine_start
+engine_start --metrics-addr 127.0.0.1:9323
 need_image busybox
 [ "$(api http://localhost/kedge/net/counters | python3 -c 'import json,sys; print(json.load(sys.stdin)["Datapath"])')" = ebpf ] || skip "needs the eBPF data path"
 
@@ -45,3 +45,48 @@ check "the tables" has "$(kedge net maps)" "published"
 check "a published port, decoded" has "$(kedge net maps published)" "\"Port\":8080,\"Proto\":\"tcp\",\"Container\":\"$ip\",\"ContainerPort\":80"
 check "an endpoint" has "$(kedge net maps endpoints)" "\"Address\":\"$ip\""
 check "no such table" has "$(kedge net maps nothing 2>&1)" "there is no table 'nothing'"
+
+# capture
+cat >"$tmp/pcap.py" <<'PY'
+import struct, sys
+d = open(sys.argv[1], "rb").read()
+at, n, dirs, stats, ports = 0, 0, set(), None, set()
+while at < len(d):
+    kind, size = struct.unpack_from("=II", d, at)
+    assert struct.unpack_from("=I", d, at + size - 4)[0] == size, "lengths differ"
+    if at == 0:
+        assert kind == 0x0a0d0d0a
+    if kind == 6:
+        cap, = struct.unpack_from("=I", d, at + 20)
+        pkt = d[at + 28:at + 28 + cap]
+        opt = at + 28 + (cap + 3) // 4 * 4
+        code, length, flags = struct.unpack_from("=HHI", d, opt)
+        assert (code, length) == (2, 4)
+        n += 1
+        dirs.add(flags)
+        if pkt[12:14] == b"\x08\x00" and pkt[23] == 6:
+            ports.add(struct.unpack_from("!H", pkt, 36)[0])
+    at += size
+print(n, sorted(dirs), 80 in ports and 8080 not in ports)
+PY
+kedge net capture web -c 6 -w "$tmp/web.pcapng" &
+capture=$!
+captured() { client curl -s http://192.0.2.1:8080/ >/dev/null; ! kill -0 $capture 2>/dev/null; }
+until_ok 10 captured
+check "the capture ends" wait $capture
+check "packets, both directions, inside the translation" equal "$(python3 "$tmp/pcap.py" "$tmp/web.pcapng")" "6 [1, 2] True"
+"$builddir/kedge" -H "unix://$sock" net capture web >"$tmp/pipe.pcapng" &
+capture=$!
+captured() { client curl -s http://192.0.2.1:8080/ >/dev/null; [ "$(stat -c %s "$tmp/pipe.pcapng")" -gt 1000 ]; }
+until_ok 10 captured
+kill -INT $capture
+check "interrupted, it ends in order" wait $capture
+check "the file is whole" has "$(python3 "$tmp/pcap.py" "$tmp/pipe.pcapng")" "[1, 2] True"
+kedge stop -t 0 other >/dev/null
+check "a container that does not run" has "$(kedge net capture other 2>&1 | cat)" "container other cannot be captured"
+kedge start other >/dev/null
+
+# metrics
+check "metrics" has "$(curl -s http://127.0.0.1:9323/metrics)" 'engine_daemon_container_states_containers{state="running"} 2'
+check "drops among them" has "$(curl -s http://127.0.0.1:9323/metrics)" 'kedge_net_drops_total{reason="unpublished"} '
+check "nothing else there" equal "$(curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:9323/v1.50/containers/json)" 404
