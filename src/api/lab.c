@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * /kedge/net: what docker's API has no words for. Documents as net/lab.h has them. GET flows[?container=], maps, counters, drops[?container=] (a line
+ * /kedge/net: what docker's API has no words for. Documents as net/lab.h has them. GET flows[?container=], maps, counters, trace?to=[&from=&proto=&ipv6=], drops[?container=] (a line
  * each, until the client goes), capture?container=[&snaplen=&count=] (pcapng, until the client goes).
  */
 #include <string.h>
 
 #include "api/api_priv.h"
 #include "base/json.h"
+#include "base/str.h"
 #include "engine/lab.h"
 #include "net/capture.h"
 
@@ -30,6 +31,20 @@ static void api_maps(struct api_call *c)
 	struct err e = { 0 };
 
 	reply(c, engine_net_maps(c->api->engine, &e), &e);
+}
+
+static void api_trace(struct api_call *c)
+{
+	const char *proto = http_req_query(c->r, "proto");
+	struct err e = { 0 };
+	json_t *doc = NULL;
+
+	if (!str_empty(proto) && !str_eq(proto, "tcp") && !str_eq(proto, "udp"))
+		err_set(&e, ERR_INVALID, "proto '%s' is neither tcp nor udp", proto);
+	else
+		doc = engine_net_trace(c->api->engine, http_req_query(c->r, "from"), http_req_query(c->r, "to"), str_eq(proto, "udp"),
+				       http_req_query_flag(c->r, "ipv6", false), &e);
+	reply(c, doc, &e);
 }
 
 static void api_counters(struct api_call *c)
@@ -117,6 +132,7 @@ const struct api_route api_routes_lab[] = {
 	{ "GET", "/kedge/net/flows", api_flows },
 	{ "GET", "/kedge/net/maps", api_maps },
 	{ "GET", "/kedge/net/counters", api_counters },
+	{ "GET", "/kedge/net/trace", api_trace },
 	{ "GET", "/kedge/net/drops", api_drops },
 	{ "GET", "/kedge/net/capture", api_capture },
 	{ 0 },

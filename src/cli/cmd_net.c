@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* net flows, drops, maps, capture: looking into the data path. */
+/* net flows, drops, maps, trace, capture: looking into the data path. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -344,6 +344,42 @@ static int cmd_maps(struct cli *c, struct flags *f)
 	return format_close(&fmt, ok, &e) < 0 || !ok ? cli_fail(&e) : 0;
 }
 
+/* ---- trace ---- */
+
+static int cmd_trace(struct cli *c, struct flags *f)
+{
+	struct buf path CLEANUP(buf_done) = BUF_INIT, out CLEANUP(buf_done) = BUF_INIT;
+	json_t *doc CLEANUP(json_freep) = NULL, *step;
+	struct err e = { 0 };
+	const char *result;
+	size_t i;
+
+	(void)buf_adds(&path, "/kedge/net/trace");
+	cli_query(&path, "to", flag_str(f, "to"));
+	cli_query(&path, "proto", flag_bool(f, "udp") ? "udp" : "tcp");
+	if (flag_given(f, "from"))
+		cli_query(&path, "from", flag_str(f, "from"));
+	if (flag_bool(f, "ipv6"))
+		cli_query(&path, "ipv6", "1");
+	doc = cli_get(c, path.data, &e);
+	if (!doc)
+		return cli_fail(&e);
+	result = json_str(doc, "Result", "");
+	if (str_eq(flag_str(f, "format"), "json")) {
+		render_json(&out, doc, false);
+		(void)buf_addc(&out, '\n');
+	} else {
+		json_array_foreach(json_arr(doc, "Steps"), i, step) {
+			(void)buf_printf(&out, "%2zu  %s\n", i + 1, json_str(step, "Text", ""));
+			if (*json_str(step, "Packet", ""))
+				(void)buf_printf(&out, "    %s\n", json_str(step, "Packet", ""));
+		}
+		(void)buf_printf(&out, "%s\n", result);
+	}
+	cli_out(&out);
+	return str_eq(result, "dropped");
+}
+
 /* ---- capture ---- */
 
 struct capture {
@@ -417,12 +453,18 @@ static const struct flag_def capture_flags[] = {
 	{ "write", 'w', FLAG_STRING, "Write to this file (default: standard output)", .word = "file" },
 	{ "count", 'c', FLAG_INT, "End after so many packets" }, { "snaplen", 's', FLAG_INT, "Keep so many bytes of each packet (default: all)" }, { 0 },
 };
+static const struct flag_def trace_flags[] = {
+	FLAG_FORMAT, { "to", 0, FLAG_STRING, "Container and its port, or address and port", .word = "web:80" },
+	{ "from", 0, FLAG_STRING, "Container or address (default: an address far away)" }, { "udp", 'u', FLAG_BOOL, "A datagram instead of a SYN" },
+	{ "ipv6", '6', FLAG_BOOL, "Over IPv6" }, { 0 },
+};
 static const struct flag_def maps_flags[] = { FLAG_FORMAT, { 0 } };
 
 const struct command commands_net[] = {
 	{ "net flows", "[OPTIONS] [CONTAINER]", "List the flows of a container or of all, with their translation, bytes and age", flows_flags, 0, 1, false, cmd_flows },
 	{ "net drops", "[OPTIONS] [CONTAINER]", "Count dropped packets by reason, or tell each as it is dropped", drops_flags, 0, 1, false, cmd_drops },
 	{ "net capture", "[OPTIONS] CONTAINER", "Capture what a container sends and receives, as pcapng with directions", capture_flags, 1, 1, false, cmd_capture },
+	{ "net trace", "[OPTIONS] --to CONTAINER:PORT", "Tell one packet's way through the data path, without sending it", trace_flags, 0, 0, false, cmd_trace },
 	{ "net maps", "[OPTIONS] [TABLE]", "List the tables of the data path, or the entries of one", maps_flags, 0, 1, false, cmd_maps },
 	{ 0 },
 };

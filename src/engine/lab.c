@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/lab.h"
 
+#include <string.h>
+
 #include "engine/engine_priv.h"
+#include "net/addr.h"
 #include "net/capture.h"
 #include "net/lab.h"
 
@@ -99,4 +102,39 @@ struct net_capture *engine_net_capture(struct engine *en, const char *ref, uint3
 	if (c && !cap)
 		(void)err_wrap(e, "container %s cannot be captured", container_name(c));
 	return cap;
+}
+
+/* An address, or a container's. */
+static int end_of(struct engine *en, const char *word, const char **sandbox, struct in6_addr *addr, struct err *e)
+{
+	struct container *c;
+
+	if (addr_parse(word, addr) == 0)
+		return 0;
+	c = engine_find(en, word, e);
+	if (!c)
+		return -1;
+	*sandbox = c->id;
+	return 0;
+}
+
+json_t *engine_net_trace(struct engine *en, const char *from, const char *to, bool udp, bool v6, struct err *e)
+{
+	struct net_trace t = { .proto = udp ? IPPROTO_UDP : IPPROTO_TCP, .v6 = v6 };
+	const char *colon = str_empty(to) ? NULL : strrchr(to, ':');
+	char *word CLEANUP(mem_freep) = NULL;
+	size_t n = colon ? (size_t)(colon - to) : 0;
+	uint64_t port;
+
+	if (!n || str_to_u64(colon + 1, 1, 65535, &port) < 0) {
+		err_set(e, ERR_INVALID, "'%s' is not a container or an address with a port, like web:80", to ? to : "");
+		return NULL;
+	}
+	t.port = (uint16_t)port;
+	word = to[0] == '[' && n > 2 && to[n - 1] == ']' ? mem_strndup(to + 1, n - 2) : mem_strndup(to, n);
+	if (end_of(en, word, &t.to, &t.to_addr, e) < 0 || (!str_empty(from) && end_of(en, from, &t.from, &t.from_addr, e) < 0))
+		return NULL;
+	if (!t.to)
+		t.v6 = !addr_is4(&t.to_addr);
+	return net_trace(en->net, &t, e);
 }

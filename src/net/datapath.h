@@ -80,6 +80,14 @@ struct dp_drop {
 	uint16_t sport, dport;
 };
 
+struct dp_trace {			/* a packet to be followed: a SYN, or a datagram */
+	uint8_t proto;
+	bool from_container;		/* src is one's address; else it comes in at ifindex */
+	uint32_t ifindex;
+	struct in6_addr src, dst;
+	uint16_t sport, dport;
+};
+
 struct datapath;			/* the implementation's */
 
 struct datapath_ops {
@@ -119,6 +127,8 @@ struct datapath_ops {
 	void (*flows)(struct datapath *d, void (*fn)(void *user, const struct dp_flow *f), void *user);
 	/* fn from the loop for each dropped packet, until it is NULL. */
 	int (*drops_listen)(struct datapath *d, void (*fn)(void *user, const struct dp_drop *x), void *user, struct err *e);
+	/* {"Result": "delivered" | "sent" | "dropped" | ..., "Reason", "Steps": [{"Hook", "Interface", "Packet", "Text"}]}; new reference, NULL with e */
+	json_t *(*trace)(struct datapath *d, const struct dp_trace *t, struct err *e);
 	json_t *(*maps)(struct datapath *d);			/* every table, decoded; new reference, NULL: there are none */
 	json_t *(*info)(struct datapath *d);			/* {"Flows": n, "Drops": {"reason": n}} new reference */
 };

@@ -111,6 +111,72 @@ json_t *net_flows(struct net *n, const char *sandbox)
 	return a;
 }
 
+/* ---- trace ---- */
+
+/* How one from outside would name the container's port: by what it is published as, or, when it is not, by its own address. */
+static void outside_name(struct net *n, const struct sandbox *s, const struct net_trace *t, struct dp_trace *d)
+{
+	for (size_t i = 0; i < s->n_ports; i++) {
+		const struct port_bound *b = &s->ports[i];
+		bool any = addr_is_any(&b->host_addr);
+
+		if (b->port != t->port || b->proto != t->proto || !(t->v6 ? b->v6 : b->v4))
+			continue;
+		d->dport = b->host_port;
+		if (watch_uplink(n->watch, t->v6, any ? NULL : &b->host_addr, &d->ifindex, &d->dst))
+			return;
+		if (!any)
+			d->dst = b->host_addr;
+		return;
+	}
+	d->dst = s->addr;
+}
+
+static int trace_inward(struct net *n, const struct net_trace *t, struct dp_trace *d, struct err *e)
+{
+	struct sandbox *s = t->to ? map_get(n->sandboxes, t->to) : NULL;
+	struct in6_addr ignored;
+
+	/* RFC 5737, RFC 3849: nobody's. */
+	d->src = !IN6_IS_ADDR_UNSPECIFIED(&t->from_addr) ? t->from_addr : addr_of4(UINT32_C(0xcb007163));
+	if (IN6_IS_ADDR_UNSPECIFIED(&t->from_addr) && t->v6)
+		(void)addr_parse("2001:db8::63", &d->src);
+	if (t->to && (!s || !s->has_addr))
+		return err_set(e, ERR_CONFLICT, "the container has no address: it does not run, or uses the host's network");
+	if (s)
+		outside_name(n, s, t, d);
+	else
+		d->dst = t->to_addr;
+	if (!d->ifindex && !watch_uplink(n->watch, t->v6, &d->dst, &d->ifindex, &ignored) && !watch_uplink(n->watch, t->v6, NULL, &d->ifindex, &ignored))
+		return err_set(e, ERR_CONFLICT, "the host has no interface with an %s address a packet could come in at", t->v6 ? "IPv6" : "IPv4");
+	if (addr_is4(&d->src) != addr_is4(&d->dst))
+		return err_set(e, ERR_INVALID, "a packet cannot go from one address family to the other");
+	return 0;
+}
+
+static int trace_outward(struct net *n, const struct net_trace *t, struct dp_trace *d, struct err *e)
+{
+	struct sandbox *s = map_get(n->sandboxes, t->from), *to = t->to ? map_get(n->sandboxes, t->to) : NULL;
+
+	if (!s || !s->has_addr || (t->to && (!to || !to->has_addr)))
+		return err_set(e, ERR_CONFLICT, "the container has no address: it does not run, or uses the host's network");
+	d->from_container = true;
+	d->src = s->addr;
+	d->dst = to ? to->addr : t->to_addr;
+	if (addr_is4(&d->src) != addr_is4(&d->dst))
+		return err_set(e, ERR_INVALID, "a packet cannot go from one address family to the other");
+	return 0;
+}
+
+json_t *net_trace(struct net *n, const struct net_trace *t, struct err *e)
+{
+	struct dp_trace d = { .proto = t->proto, .sport = 12345, .dport = t->port };
+
+	if ((t->from ? trace_outward(n, t, &d, e) : trace_inward(n, t, &d, e)) < 0)
+		return NULL;
+	return n->ops->trace(n->dp, &d, e);
+}
+
 json_t *net_maps(struct net *n, struct err *e)
 {
 	json_t *o = n->ops->maps(n->dp);

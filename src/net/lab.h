@@ -3,6 +3,9 @@
 #define KEDGE_NET_LAB_H
 
 #include <jansson.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
 
 #include "base/err.h"
 
@@ -18,6 +21,20 @@ json_t *net_flows(struct net *n, const char *sandbox);
 
 /* Every table, decoded: {"published": {"Entries": [...], "Max": n}, ...}. NULL with e on a data path without tables. */
 json_t *net_maps(struct net *n, struct err *e);
+
+/*
+ * One packet's way through the programs that are attached, without its being sent: {"Result": "delivered" | "sent" | "dropped" | "host" | "bridge" |
+ * "answered", "Reason": of a drop, "Steps": [{"Hook", "Interface", "Packet", "Text"}]}. To a published port of a container it comes in at an uplink, and
+ * the answer's way is told too.
+ */
+struct net_trace {
+	uint8_t proto;
+	const char *from, *to;		/* sandboxes, or NULL */
+	struct in6_addr from_addr, to_addr;	/* where from, to are NULL; from_addr ::: somebody far away */
+	uint16_t port;			/* of the container, or of to_addr */
+	bool v6;
+};
+json_t *net_trace(struct net *n, const struct net_trace *t, struct err *e);
 
 /*
  * Dropped packets as they are dropped: {"timeNano", "Hook", "Reason", "Interface", "Proto", "Source", "SourcePort", "Destination", "DestinationPort",

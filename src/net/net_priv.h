@@ -82,6 +82,8 @@ void net_alias(const struct net *n, const char *id, char *out, size_t size);
 /* watch.c: tells the data path of uplinks and addresses, now and later. */
 struct watch *watch_new(struct net *n, struct err *e);
 void watch_free(struct watch *w);
+/* An uplink and an address of the family on it; want: the one with this address, NULL the first. False: there is none. */
+bool watch_uplink(const struct watch *w, bool v6, const struct in6_addr *want, uint32_t *ifindex, struct in6_addr *addr);
 /* Gives a bridge the forwarding the data path wants of it, both families; watch.c keeps it so. */
 void forwarding_ensure(const struct net *n, const char *bridge);
 bool net_veth_name(const char *name);			/* of the form we give our veths */

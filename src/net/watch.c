@@ -177,6 +177,28 @@ static void on_forwarding(void *user, int family, uint32_t ifindex, bool on)
 		}
 }
 
+static bool is_known(const struct watch *w, uint32_t ifindex)
+{
+	for (size_t i = 0; i < w->n_links; i++)
+		if (w->link[i].ifindex == ifindex)
+			return true;
+	return false;
+}
+
+bool watch_uplink(const struct watch *w, bool v6, const struct in6_addr *want, uint32_t *ifindex, struct in6_addr *addr)
+{
+	for (size_t i = 0; i < w->n_addrs; i++) {
+		const struct known_addr *k = &w->addr[i];
+
+		if (addr_is4(&k->addr) == v6 || IN6_IS_ADDR_LINKLOCAL(&k->addr) || (want && !addr_eq(want, &k->addr)) || !is_known(w, k->ifindex))
+			continue;
+		*ifindex = k->ifindex;
+		*addr = k->addr;
+		return true;
+	}
+	return false;
+}
+
 static void see_link(void *user, const struct rtnl_link *l)
 {
 	on_link(user, l, false);

@@ -86,6 +86,19 @@ kedge stop -t 0 other >/dev/null
 check "a container that does not run" has "$(kedge net capture other 2>&1 | cat)" "container other cannot be captured"
 kedge start other >/dev/null
 
+# trace
+story=$(kedge net trace --to web:80 --from 192.0.2.2)
+check "the way of a packet" has "$story" "192.0.2.2:12345 > 192.0.2.1:8080 tcp"
+check "into the container" has "$story" "192.0.2.2:12345 > $ip:80 tcp"
+check "its answer" has "$story" "192.0.2.1:8080 > 192.0.2.2:12345 tcp"
+check "its end" equal "$(tail -n 1 <<<"$story")" delivered
+check "a trace leaves no flow" equal "$(kedge net flows --format '{{.Peer}}' | grep -c :12345)" 0
+check "a port that is not published" has "$(kedge net trace --to web:81 | cat)" "dropped: unpublished"
+check "is told by the exit code too" status 1 kedge net trace --to web:81
+check "out of a container" has "$(kedge net trace --from other --to 192.0.2.2:70 --udp)" "192.0.2.1:12345 > 192.0.2.2:70 udp"
+check "in JSON" equal "$(kedge net trace --to web:80 --from 192.0.2.2 --format json | python3 -c 'import json,sys; d=json.load(sys.stdin); print(d["Result"], len(d["Steps"]) > 4)')" "delivered True"
+check "what is no port" has "$(kedge net trace --to web 2>&1 | cat)" "'web' is not a container or an address with a port"
+
 # metrics
 check "metrics" has "$(curl -s http://127.0.0.1:9323/metrics)" 'engine_daemon_container_states_containers{state="running"} 2'
 check "drops among them" has "$(curl -s http://127.0.0.1:9323/metrics)" 'kedge_net_drops_total{reason="unpublished"} '

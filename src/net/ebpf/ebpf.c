@@ -370,6 +370,7 @@ const struct datapath_ops dp_ebpf = {
 	.gc = ebpf_gc,
 	.flows = ebpf_flows,
 	.drops_listen = ebpf_drops_listen,
+	.trace = ebpf_trace,
 	.maps = ebpf_maps,
 	.info = ebpf_info,
 };

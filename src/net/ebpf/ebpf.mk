@@ -5,5 +5,6 @@ libnet_a_SOURCES += \
 	src/net/ebpf/lb.c \
 	src/net/ebpf/pin.c \
 	src/net/ebpf/publish.c \
-	src/net/ebpf/sweep.c
-src/net/ebpf/ebpf.$(OBJEXT) src/net/ebpf/inspect.$(OBJEXT) src/net/ebpf/lb.$(OBJEXT) src/net/ebpf/pin.$(OBJEXT) src/net/ebpf/publish.$(OBJEXT) src/net/ebpf/sweep.$(OBJEXT): $(bpf_skels)
+	src/net/ebpf/sweep.c \
+	src/net/ebpf/trace.c
+src/net/ebpf/ebpf.$(OBJEXT) src/net/ebpf/inspect.$(OBJEXT) src/net/ebpf/lb.$(OBJEXT) src/net/ebpf/pin.$(OBJEXT) src/net/ebpf/publish.$(OBJEXT) src/net/ebpf/sweep.$(OBJEXT) src/net/ebpf/trace.$(OBJEXT): $(bpf_skels)

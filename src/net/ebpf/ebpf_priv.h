@@ -70,6 +70,10 @@ void ebpf_flows(struct datapath *d, void (*fn)(void *user, const struct dp_flow 
 int ebpf_drops_listen(struct datapath *d, void (*fn)(void *user, const struct dp_drop *x), void *user, struct err *e);
 void drops_close(struct datapath *d);
 json_t *ebpf_maps(struct datapath *d);
+const char *drop_reason(uint32_t reason);
+
+/* trace.c */
+json_t *ebpf_trace(struct datapath *d, const struct dp_trace *t, struct err *e);
 
 /* pin.c */
 int pins_prepare(const char *pin_dir, struct err *e);		/* the directory on a bpf file system */

@@ -18,6 +18,11 @@ static const char *const reasons[] = {
 };
 _Static_assert(N(reasons) == KEDGE_DROP_COUNT, "a word for every reason");
 
+const char *drop_reason(uint32_t reason)
+{
+	return reason < N(reasons) ? reasons[reason] : "?";
+}
+
 static struct in6_addr from_addr(const struct kedge_addr *a)
 {
 	struct in6_addr out;
