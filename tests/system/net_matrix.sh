@@ -106,8 +106,8 @@ balanced() {
 		check "several backends need the data path" has "$reply" "need the eBPF data path"
 		return
 	fi
-	serve a1 TCP-LISTEN:83,fork,reuseaddr SYSTEM:"echo one"
-	serve a2 TCP-LISTEN:84,fork,reuseaddr SYSTEM:"echo two"
+	serve a1 TCP-LISTEN:83,fork,reuseaddr SYSTEM:"cat >/dev/null; echo one"
+	serve a2 TCP-LISTEN:84,fork,reuseaddr SYSTEM:"cat >/dev/null; echo two"
 	until_ok 10 listens a1 -t sport = :83
 	until_ok 10 listens a2 -t sport = :84
 	say lb 192.0.2.1 9500 10.9.9.9 83 1 || true
