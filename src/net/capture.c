@@ -28,7 +28,7 @@ enum { TURN = 64, SNAP_MAX = 65536, WAITING_MAX = 4 << 20, SOCKET_BUF = 4 << 20 
 struct net_capture {
 	struct work w;
 	struct net *n;
-	char *path;
+	char *path, ifname[16];
 	uint32_t snaplen;
 	uint64_t left, received, dropped;
 	bool counted, opening, cancelled;
@@ -56,17 +56,17 @@ static void capture_free(struct net_capture *c)
 static int open_socket(void *user, struct err *e)
 {
 	struct net_capture *c = user;
-	struct sockaddr_ll at = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL), .sll_ifindex = (int)if_nametoindex("eth0") };
+	struct sockaddr_ll at = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL), .sll_ifindex = (int)if_nametoindex(c->ifname) };
 	int one = 1, size = SOCKET_BUF;
 
 	if (!at.sll_ifindex)
-		return err_set(e, ERR_NOT_FOUND, "there is no interface eth0");
+		return err_set(e, ERR_NOT_FOUND, "there is no interface %s", c->ifname);
 	c->fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (c->fd < 0)
 		return err_errno(e, errno, "open a packet socket");
 	(void)setsockopt(c->fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
 	if (setsockopt(c->fd, SOL_SOCKET, SO_TIMESTAMPNS, &one, sizeof(one)) < 0 || bind(c->fd, (struct sockaddr *)&at, sizeof(at)) < 0)
-		return err_errno(e, errno, "listen to eth0");
+		return err_errno(e, errno, "listen to %s", c->ifname);
 	return 0;
 }
 
@@ -171,7 +171,7 @@ static void capture_done(struct work *w)
 		finish(c, &c->err);
 		return;
 	}
-	pcapng_head(&c->out, "kedge " PACKAGE_VERSION, "eth0", c->snaplen);
+	pcapng_head(&c->out, "kedge " PACKAGE_VERSION, c->ifname, c->snaplen);
 	(void)c->ops->data(c->user, c->out.data, c->out.len);
 	c->io = loop_io_new(c->n->loop, c->fd, LOOP_READ, on_packets, c);
 }
@@ -180,16 +180,18 @@ struct net_capture *net_capture_start(struct net *n, const char *sandbox, uint32
 				      struct err *e)
 {
 	struct sandbox *s = map_get(n->sandboxes, sandbox);
+	const struct endpoint *ep = s ? sandbox_main(s) : NULL;
 	struct net_capture *c;
 
-	if (!s || !s->path) {
-		err_set(e, ERR_CONFLICT, "it has no network namespace of its own: it does not run, or shares another's");
+	if (!ep || !*ep->ifname || !s->path) {
+		err_set(e, ERR_CONFLICT, "it has no interface of its own: it does not run, or shares the network of another");
 		return NULL;
 	}
 	c = mem_zalloc(sizeof(*c));
 	*c = (struct net_capture){ .n = n, .fd = -1, .opening = true, .ops = ops, .user = user, .left = count, .counted = count != 0,
 				   .snaplen = snaplen && snaplen < SNAP_MAX ? snaplen : SNAP_MAX };
 	c->path = mem_strdup(s->path);
+	memcpy(c->ifname, ep->ifname, sizeof(c->ifname));
 	c->packet = mem_alloc(SNAP_MAX);
 	c->w = (struct work){ .run = capture_run, .done = capture_done };
 	work_start(n->pool, &c->w);

@@ -8,7 +8,7 @@
 #include "base/err.h"
 
 /*
- * What a container sends and receives, as it sees it itself: taken inside its namespace at eth0, behind every translation, so that the data path's
+ * What a container sends and receives, as it sees it itself: taken inside its namespace, at the interface that has its default route, behind every translation, so that the data path's
  * shortcuts are in it too. The output is a pcapng file with directions. Loop thread.
  */
 struct net;

@@ -123,7 +123,7 @@ struct datapath_ops {
 	void (*gc)(struct datapath *d);
 	/* True: a port published as part of a range (count > 1) is out of reach for other processes of the host without a socket of its own. */
 	bool (*holds_ranges)(const struct datapath *d);
-	/* For people who look (lab.h). */
+	/* From here to info: for people who look (lab.h); each may be NULL where a data path has nothing to show. */
 	void (*flows)(struct datapath *d, void (*fn)(void *user, const struct dp_flow *f), void *user);
 	/* fn from the loop for each dropped packet, until it is NULL. */
 	int (*drops_listen)(struct datapath *d, void (*fn)(void *user, const struct dp_drop *x), void *user, struct err *e);

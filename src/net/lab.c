@@ -102,7 +102,8 @@ json_t *net_flows(struct net *n, const char *sandbox)
 	struct flows all = { .n = n, .sandbox = sandbox };
 	json_t *a = json_array();
 
-	n->ops->flows(n->dp, on_flow, &all);
+	if (n->ops->flows)
+		n->ops->flows(n->dp, on_flow, &all);
 	if (all.len)
 		qsort(all.f, all.len, sizeof(*all.f), by_age);
 	for (size_t i = 0; i < all.len; i++)
@@ -112,6 +113,17 @@ json_t *net_flows(struct net *n, const char *sandbox)
 }
 
 /* ---- trace ---- */
+
+/* Of the endpoint that has the default route, or the first with one. NULL: none. */
+static const struct in6_addr *own_addr(const struct sandbox *s, bool v6)
+{
+	const struct endpoint *ep = v6 ? s->gw6 : s->gw4;
+
+	for (size_t i = 0; !ep && i < s->n_ep; i++)
+		if (v6 ? s->ep[i]->has6 : s->ep[i]->has4)
+			ep = s->ep[i];
+	return !ep || !(v6 ? ep->has6 : ep->has4) ? NULL : v6 ? &ep->addr6 : &ep->addr4;
+}
 
 /* How one from outside would name the container's port: by what it is published as, or, when it is not, by its own address. */
 static void outside_name(struct net *n, const struct sandbox *s, const struct net_trace *t, struct dp_trace *d)
@@ -129,7 +141,12 @@ static void outside_name(struct net *n, const struct sandbox *s, const struct ne
 			d->dst = b->host_addr;
 		return;
 	}
-	d->dst = s->addr;
+	d->dst = *own_addr(s, t->v6);
+}
+
+static int no_address(bool v6, struct err *e)
+{
+	return err_set(e, ERR_CONFLICT, "the container has no %s address: it does not run, or is on no network that gives one", v6 ? "IPv6" : "IPv4");
 }
 
 static int trace_inward(struct net *n, const struct net_trace *t, struct dp_trace *d, struct err *e)
@@ -141,8 +158,8 @@ static int trace_inward(struct net *n, const struct net_trace *t, struct dp_trac
 	d->src = !IN6_IS_ADDR_UNSPECIFIED(&t->from_addr) ? t->from_addr : addr_of4(UINT32_C(0xcb007163));
 	if (IN6_IS_ADDR_UNSPECIFIED(&t->from_addr) && t->v6)
 		(void)addr_parse("2001:db8::63", &d->src);
-	if (t->to && (!s || !s->has_addr))
-		return err_set(e, ERR_CONFLICT, "the container has no address: it does not run, or uses the host's network");
+	if (t->to && (!s || !own_addr(s, t->v6)))
+		return no_address(t->v6, e);
 	if (s)
 		outside_name(n, s, t, d);
 	else
@@ -158,11 +175,11 @@ static int trace_outward(struct net *n, const struct net_trace *t, struct dp_tra
 {
 	struct sandbox *s = map_get(n->sandboxes, t->from), *to = t->to ? map_get(n->sandboxes, t->to) : NULL;
 
-	if (!s || !s->has_addr || (t->to && (!to || !to->has_addr)))
-		return err_set(e, ERR_CONFLICT, "the container has no address: it does not run, or uses the host's network");
+	if (!s || !own_addr(s, t->v6) || (t->to && (!to || !own_addr(to, t->v6))))
+		return no_address(t->v6, e);
 	d->from_container = true;
-	d->src = s->addr;
-	d->dst = to ? to->addr : t->to_addr;
+	d->src = *own_addr(s, t->v6);
+	d->dst = to ? *own_addr(to, t->v6) : t->to_addr;
 	if (addr_is4(&d->src) != addr_is4(&d->dst))
 		return err_set(e, ERR_INVALID, "a packet cannot go from one address family to the other");
 	return 0;
@@ -172,6 +189,10 @@ json_t *net_trace(struct net *n, const struct net_trace *t, struct err *e)
 {
 	struct dp_trace d = { .proto = t->proto, .sport = 12345, .dport = t->port };
 
+	if (!n->ops->trace) {
+		err_set(e, ERR_NOT_IMPLEMENTED, "the data path '%s' has no hooks a packet could be followed through", n->ops->name);
+		return NULL;
+	}
 	if ((t->from ? trace_outward(n, t, &d, e) : trace_inward(n, t, &d, e)) < 0)
 		return NULL;
 	return n->ops->trace(n->dp, &d, e);
@@ -179,7 +200,7 @@ json_t *net_trace(struct net *n, const struct net_trace *t, struct err *e)
 
 json_t *net_maps(struct net *n, struct err *e)
 {
-	json_t *o = n->ops->maps(n->dp);
+	json_t *o = n->ops->maps ? n->ops->maps(n->dp) : NULL;
 
 	if (!o)
 		err_set(e, ERR_NOT_IMPLEMENTED, "the data path '%s' has no tables to show", n->ops->name);
@@ -242,6 +263,10 @@ struct net_drops *net_drops_follow(struct net *n, void (*drop)(void *user, const
 {
 	struct net_drops *f;
 
+	if (!n->ops->drops_listen) {
+		err_set(e, ERR_NOT_IMPLEMENTED, "the data path '%s' cannot tell dropped packets", n->ops->name);
+		return NULL;
+	}
 	if (n->ops->drops_listen(n->dp, on_drop, n, e) < 0)
 		return NULL;
 	f = mem_zalloc(sizeof(*f));

@@ -127,34 +127,6 @@ static bool none_holds_ranges(const struct datapath *d)
 	return false;
 }
 
-static void none_flows(struct datapath *d, void (*fn)(void *user, const struct dp_flow *f), void *user)
-{
-	(void)d;
-	(void)fn;
-	(void)user;
-}
-
-static int none_drops_listen(struct datapath *d, void (*fn)(void *user, const struct dp_drop *x), void *user, struct err *e)
-{
-	(void)d;
-	(void)user;
-	return fn ? err_set(e, ERR_NOT_IMPLEMENTED, "the data path 'proxy' drops nothing that could be told") : 0;
-}
-
-static json_t *none_trace(struct datapath *d, const struct dp_trace *t, struct err *e)
-{
-	(void)d;
-	(void)t;
-	err_set(e, ERR_NOT_IMPLEMENTED, "the data path 'proxy' has no hooks a packet could be followed through");
-	return NULL;
-}
-
-static json_t *none_maps(struct datapath *d)
-{
-	(void)d;
-	return NULL;
-}
-
 static json_t *none_info(struct datapath *d)
 {
 	(void)d;
@@ -170,5 +142,5 @@ const struct datapath_ops dp_none = {
 	.endpoint_set = none_endpoint_set, .endpoint_del = none_endpoint_del,
 	.publish_set = none_publish_set, .publish_del = none_publish_del,
 	.lb_set = none_lb_set, .lb_del = none_lb_del,
-	.gc = none_gc, .holds_ranges = none_holds_ranges, .flows = none_flows, .drops_listen = none_drops_listen, .trace = none_trace, .maps = none_maps, .info = none_info,
+	.gc = none_gc, .holds_ranges = none_holds_ranges, .info = none_info,
 };

@@ -68,6 +68,11 @@ struct endpoint *sandbox_by_addr(const struct sandbox *s, const struct in6_addr 
 	return NULL;
 }
 
+const struct endpoint *sandbox_main(const struct sandbox *s)
+{
+	return s->gw4 ? s->gw4 : s->gw6 ? s->gw6 : s->n_ep ? s->ep[0] : NULL;
+}
+
 struct endpoint *sandbox_endpoint(const struct sandbox *s, const struct network *nw)
 {
 	for (size_t i = 0; i < s->n_ep; i++)

@@ -54,6 +54,7 @@ struct sandbox {
 /* sandbox.c */
 struct sandbox *sandbox_new(struct net *n, const char *id);
 struct endpoint *sandbox_by_addr(const struct sandbox *s, const struct in6_addr *addr);	/* whose address it is, or NULL */
+const struct endpoint *sandbox_main(const struct sandbox *s);	/* the one with the default route, else the first; NULL: none */
 struct endpoint *sandbox_endpoint(const struct sandbox *s, const struct network *nw);
 void sandbox_ep_add(struct sandbox *s, struct endpoint *ep);
 void sandbox_ep_remove(struct sandbox *s, const struct endpoint *ep);	/* it lives on */

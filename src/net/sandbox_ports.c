@@ -31,16 +31,15 @@ static int listener(const struct sandbox *s, const struct port_bound *b)
 	return b->fd;
 }
 
-/* The data path knows IPv4 so far; what is bound to IPv6 addresses only goes by the proxy. */
-static bool publish_of(const struct sandbox *s, const struct port_bound *b, struct dp_publish *ret)
+/* A binding's side of one family; what has no endpoint of that family goes by the proxy. */
+static bool publish_of(const struct sandbox *s, const struct port_bound *b, bool v6, struct dp_publish *ret)
 {
-	struct in6_addr addr;
-	const struct endpoint *ep = target(s, b, &addr);
+	const struct endpoint *ep = v6 ? s->gw6 : s->gw4;
 
-	if (!ep || !b->v4 || !b->count || !addr_is4(&addr))
+	if (!ep || !b->count || !(v6 ? b->v6 && ep->has6 : b->v4 && ep->has4))
 		return false;
-	*ret = (struct dp_publish){ .proto = b->proto, .host_addr = b->host_addr, .host_port = b->host_port, .addr = addr, .port = b->port,
-				    .generation = ep->generation, .count = b->count, .listener = listener(s, b) };
+	*ret = (struct dp_publish){ .proto = b->proto, .host_addr = b->host_addr, .host_port = b->host_port, .addr = v6 ? ep->addr6 : ep->addr4,
+				    .port = b->port, .generation = ep->generation, .count = b->count, .listener = listener(s, b) };
 	return true;
 }
 
@@ -48,8 +47,8 @@ void sandbox_ports_del(struct sandbox *s)
 {
 	struct dp_publish p;
 
-	for (size_t i = 0; i < s->n_ports; i++)
-		if (publish_of(s, &s->ports[i], &p))
+	for (size_t i = 0; i < 2 * s->n_ports; i++)
+		if (publish_of(s, &s->ports[i / 2], i % 2, &p))
 			(void)s->n->ops->publish_del(s->n->dp, &p);
 }
 
@@ -57,8 +56,8 @@ int sandbox_ports_set(struct sandbox *s, struct err *e)
 {
 	struct dp_publish p;
 
-	for (size_t i = 0; i < s->n_ports; i++)
-		if (publish_of(s, &s->ports[i], &p) && s->n->ops->publish_set(s->n->dp, &p, e) < 0)
+	for (size_t i = 0; i < 2 * s->n_ports; i++)
+		if (publish_of(s, &s->ports[i / 2], i % 2, &p) && s->n->ops->publish_set(s->n->dp, &p, e) < 0)
 			return -1;
 	return 0;
 }
@@ -96,11 +95,11 @@ int sandbox_ports_move(struct sandbox *s, struct endpoint *gw4, struct endpoint 
 	s->gw6 = gw6;
 	if (gw4 == old.gw4 && gw6 == old.gw6)
 		return 0;
-	for (size_t i = 0; i < s->n_ports; i++) {
-		if (publish_of(s, &s->ports[i], &p)) {
+	for (size_t i = 0; i < 2 * s->n_ports; i++) {
+		if (publish_of(s, &s->ports[i / 2], i % 2, &p)) {
 			if (rc == 0)
 				rc = s->n->ops->publish_set(s->n->dp, &p, e);
-		} else if (publish_of(&old, &s->ports[i], &was)) {
+		} else if (publish_of(&old, &s->ports[i / 2], i % 2, &was)) {
 			(void)s->n->ops->publish_del(s->n->dp, &was);
 		}
 	}
