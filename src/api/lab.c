@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * /kedge/net: what docker's API has no words for. Documents as net/lab.h has them. GET flows[?container=], maps, counters, trace?to=[&from=&proto=&ipv6=], drops[?container=] (a line
- * each, until the client goes), capture?container=[&snaplen=&count=] (pcapng, until the client goes).
+ * each, until the client goes), capture?container=[&snaplen=&count=] (pcapng, until the client goes). POST
+ * attach?container=&direction=[&program=] with an object file; DELETE takes it away again.
  */
 #include <string.h>
 
@@ -128,6 +129,52 @@ static void api_capture(struct api_call *c)
 	c->op_cancel = api_capture_cancel;
 }
 
+/* A refusal of the verifier's: its words beside the message. */
+static void api_hook_done(void *user, const json_t *result, const char *log, const struct err *e)
+{
+	struct api_call *c = user;
+
+	if (!e)
+		api_reply_json(c, 200, result ? json_copy((json_t *)result) : json_object());
+	else if (*log)
+		api_reply_json(c, err_http_status(e->kind), json_pack("{s:s, s:o}", "message", e->msg, "VerifierLog", json_bytes(log, strlen(log))));
+	else
+		api_reply_err(c, e);
+	api_call_unref(c);
+}
+
+static void hook(struct api_call *c, const void *object, size_t len)
+{
+	const char *ref = http_req_query(c->r, "container"), *direction = http_req_query(c->r, "direction");
+	struct err e = { 0 };
+
+	if (str_empty(ref)) {
+		err_set(&e, ERR_INVALID, "attach needs ?container=");
+	} else if (!str_eq(direction, "ingress") && !str_eq(direction, "egress")) {
+		err_set(&e, ERR_INVALID, "direction '%s' is neither ingress nor egress", direction ? direction : "");
+	} else {
+		engine_net_hook(c->api->engine, ref, str_eq(direction, "ingress"), http_req_query(c->r, "program"), object, len, api_hook_done, api_call_ref(c));
+		return;
+	}
+	api_reply_err(c, &e);
+}
+
+static void on_object(struct http_req *r, const char *body, size_t len, void *user)
+{
+	(void)r;
+	hook(user, body, len);
+}
+
+static void api_attach(struct api_call *c)
+{
+	http_req_read_all(c->r, API_BODY_MAX, on_object, c);
+}
+
+static void api_detach(struct api_call *c)
+{
+	hook(c, NULL, 0);
+}
+
 const struct api_route api_routes_lab[] = {
 	{ "GET", "/kedge/net/flows", api_flows },
 	{ "GET", "/kedge/net/maps", api_maps },
@@ -135,5 +182,7 @@ const struct api_route api_routes_lab[] = {
 	{ "GET", "/kedge/net/trace", api_trace },
 	{ "GET", "/kedge/net/drops", api_drops },
 	{ "GET", "/kedge/net/capture", api_capture },
+	{ "POST", "/kedge/net/attach", api_attach },
+	{ "DELETE", "/kedge/net/attach", api_detach },
 	{ 0 },
 };

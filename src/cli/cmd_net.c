@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* net flows, drops, maps, trace, capture: looking into the data path. */
+/* net flows, drops, maps, trace, capture, attach: looking into the data path, and a hand in it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -444,6 +444,77 @@ static int cmd_capture(struct cli *c, struct flags *f)
 	return r < 0 ? cli_fail(&e) : 0;
 }
 
+/* ---- attach, detach ---- */
+
+static int hook_call(struct cli *c, const char *method, const struct buf *path, const struct buf *object, struct buf *reply, struct err *e)
+{
+	char *target CLEANUP(mem_freep) = cli_target(path->data);
+	struct http_call_args a = { .method = method, .target = target, .type = "application/octet-stream", .body = object ? object->data : NULL,
+				    .len = object ? object->len : 0 };
+	int status;
+
+	if (cli_connect(c, e) < 0)
+		return -1;
+	status = http_client_do(c->http, &a, reply, e);
+	if (status >= 400) {
+		json_t *doc CLEANUP(json_freep) = json_parse(reply->data, reply->len, "the engine's reply", NULL);
+
+		/* The verifier's words, all of them, before the sentence. */
+		(void)fputs(json_str(doc, "VerifierLog", ""), stderr);
+		return cli_reply_error(status, reply->data, reply->len, e);
+	}
+	return status < 0 ? -1 : 0;
+}
+
+static int hook_path(struct buf *path, struct flags *f, struct err *e)
+{
+	if (!str_eq(f->args[1], "ingress") && !str_eq(f->args[1], "egress"))
+		return err_set(e, ERR_INVALID, "'%s' is neither ingress nor egress", f->args[1]);
+	(void)buf_adds(path, "/kedge/net/attach");
+	cli_query(path, "container", f->args[0]);
+	cli_query(path, "direction", f->args[1]);
+	return 0;
+}
+
+static int cmd_attach(struct cli *c, struct flags *f)
+{
+	struct buf path CLEANUP(buf_done) = BUF_INIT, object CLEANUP(buf_done) = BUF_INIT, reply CLEANUP(buf_done) = BUF_INIT;
+	json_t *doc CLEANUP(json_freep) = NULL;
+	struct err e = { 0 };
+	int rc;
+
+	if (hook_path(&path, f, &e) < 0)
+		return cli_fail(&e);
+	if (flag_given(f, "program"))
+		cli_query(&path, "program", flag_str(f, "program"));
+	rc = file_read_at(AT_FDCWD, f->args[2], 4 << 20, &object);
+	if (rc < 0) {
+		err_errno(&e, -rc, "read %s", f->args[2]);
+		return cli_fail(&e);
+	}
+	if (hook_call(c, "POST", &path, &object, &reply, &e) < 0)
+		return cli_fail(&e);
+	doc = json_parse(reply.data, reply.len, "the engine's reply", &e);
+	if (!doc)
+		return cli_fail(&e);
+	if (str_eq(flag_str(f, "format"), "json"))
+		(void)printf("%s\n", reply.data);
+	else
+		(void)printf("%s program %s (id %lld) attached to %s at %s\n", json_str(doc, "Type", ""), json_str(doc, "Program", ""),
+			     (long long)json_i64(doc, "Id", 0), f->args[0], f->args[1]);
+	return 0;
+}
+
+static int cmd_detach(struct cli *c, struct flags *f)
+{
+	struct buf path CLEANUP(buf_done) = BUF_INIT, reply CLEANUP(buf_done) = BUF_INIT;
+	struct err e = { 0 };
+
+	if (hook_path(&path, f, &e) < 0 || hook_call(c, "DELETE", &path, NULL, &reply, &e) < 0)
+		return cli_fail(&e);
+	return 0;
+}
+
 static const struct flag_def flows_flags[] = { FLAG_FORMAT, { "follow", 'f', FLAG_BOOL, "Draw the table anew every second" }, { 0 } };
 static const struct flag_def drops_flags[] = {
 	FLAG_FORMAT, { "follow", 'f', FLAG_BOOL, "Tell each packet that is dropped, as it is dropped" },
@@ -458,6 +529,9 @@ static const struct flag_def trace_flags[] = {
 	{ "from", 0, FLAG_STRING, "Container or address (default: an address far away)" }, { "udp", 'u', FLAG_BOOL, "A datagram instead of a SYN" },
 	{ "ipv6", '6', FLAG_BOOL, "Over IPv6" }, { 0 },
 };
+static const struct flag_def attach_flags[] = {
+	FLAG_FORMAT, { "program", 'p', FLAG_STRING, "Name of the program in the object (default: its first)" }, { 0 },
+};
 static const struct flag_def maps_flags[] = { FLAG_FORMAT, { 0 } };
 
 const struct command commands_net[] = {
@@ -465,6 +539,8 @@ const struct command commands_net[] = {
 	{ "net drops", "[OPTIONS] [CONTAINER]", "Count dropped packets by reason, or tell each as it is dropped", drops_flags, 0, 1, false, cmd_drops },
 	{ "net capture", "[OPTIONS] CONTAINER", "Capture what a container sends and receives, as pcapng with directions", capture_flags, 1, 1, false, cmd_capture },
 	{ "net trace", "[OPTIONS] --to CONTAINER:PORT", "Tell one packet's way through the data path, without sending it", trace_flags, 0, 0, false, cmd_trace },
+	{ "net attach", "[OPTIONS] CONTAINER ingress|egress FILE", "Attach a BPF program (tc or XDP) to a container's interface", attach_flags, 3, 3, false, cmd_attach },
+	{ "net detach", "CONTAINER ingress|egress", "Detach the program that was attached there", flags_none, 2, 2, false, cmd_detach },
 	{ "net maps", "[OPTIONS] [TABLE]", "List the tables of the data path, or the entries of one", maps_flags, 0, 1, false, cmd_maps },
 	{ 0 },
 };

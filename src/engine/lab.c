@@ -6,6 +6,7 @@
 #include "engine/engine_priv.h"
 #include "net/addr.h"
 #include "net/capture.h"
+#include "net/hook.h"
 #include "net/lab.h"
 
 static void name_it(struct engine *en, json_t *doc)
@@ -137,4 +138,34 @@ json_t *engine_net_trace(struct engine *en, const char *from, const char *to, bo
 	if (!t.to)
 		t.v6 = !addr_is4(&t.to_addr);
 	return net_trace(en->net, &t, e);
+}
+
+struct hook_refused {
+	struct err err;
+	void (*done)(void *user, const json_t *result, const char *log, const struct err *e);
+	void *user;
+};
+
+static void on_hook_refused(void *user)
+{
+	struct hook_refused *r = user;
+
+	r->done(r->user, NULL, "", &r->err);
+	free(r);
+}
+
+void engine_net_hook(struct engine *en, const char *ref, bool ingress, const char *program, const void *object, size_t len,
+		     void (*done)(void *user, const json_t *result, const char *log, const struct err *e), void *user)
+{
+	struct err e = { 0 };
+	struct container *c = engine_find(en, ref, &e);
+	struct hook_refused *r;
+
+	if (c) {
+		net_hook_set(en->net, &(struct net_hook){ .sandbox = c->id, .ingress = ingress, .program = program, .object = object, .len = len }, done, user);
+		return;
+	}
+	r = mem_alloc(sizeof(*r));
+	*r = (struct hook_refused){ .err = e, .done = done, .user = user };
+	loop_defer(en->l, on_hook_refused, r);
 }

@@ -21,6 +21,9 @@ struct engine_drops;
 struct engine_drops *engine_net_drops(struct engine *en, const char *ref, void (*drop)(void *user, const json_t *doc), void *user, struct err *e);
 void engine_net_drops_cancel(struct engine_drops *d);	/* no callback any more */
 
+/* net_hook_set(); object NULL: detach. program may be NULL. done may find result NULL. */
+void engine_net_hook(struct engine *en, const char *ref, bool ingress, const char *program, const void *object, size_t len,
+		     void (*done)(void *user, const json_t *result, const char *log, const struct err *e), void *user);
 /* net/capture.h, by a container's name; to be cancelled by net_capture_cancel(). */
 struct net_capture;
 struct net_capture_ops;

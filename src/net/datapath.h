@@ -88,6 +88,14 @@ struct dp_trace {			/* a packet to be followed: a SYN, or a datagram */
 	uint16_t sport, dport;
 };
 
+struct dp_hook {			/* a user's own program; see hook.h */
+	const char *interface;
+	bool ingress;
+	const char *program;		/* NULL: the first of the object */
+	const void *object;		/* NULL: detach */
+	size_t len;
+};
+
 struct datapath;			/* the implementation's */
 
 struct datapath_ops {
@@ -129,6 +137,8 @@ struct datapath_ops {
 	int (*drops_listen)(struct datapath *d, void (*fn)(void *user, const struct dp_drop *x), void *user, struct err *e);
 	/* {"Result": "delivered" | "sent" | "dropped" | ..., "Reason", "Steps": [{"Hook", "Interface", "Packet", "Text"}]}; new reference, NULL with e */
 	json_t *(*trace)(struct datapath *d, const struct dp_trace *t, struct err *e);
+	/* Blocking, on a pool thread inside the container's namespace. *log (the verifier's words, to be freed) may be set on failure too. */
+	int (*hook_set)(const struct dp_hook *h, json_t **ret, char **log, struct err *e);
 	json_t *(*maps)(struct datapath *d);			/* every table, decoded; new reference, NULL: there are none */
 	json_t *(*info)(struct datapath *d);			/* {"Flows": n, "Drops": {"reason": n}} new reference */
 };

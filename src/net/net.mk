@@ -6,6 +6,7 @@ libnet_a_SOURCES += \
 	src/net/addr.c src/net/addr.h \
 	src/net/capture.c src/net/capture.h \
 	src/net/datapath.h src/net/endpoint.c \
+	src/net/hook.c src/net/hook.h \
 	src/net/inuse.c src/net/inuse.h \
 	src/net/ipam.c src/net/ipam.h \
 	src/net/lab.c src/net/lab.h \

@@ -99,6 +99,25 @@ check "out of a container" has "$(kedge net trace --from other --to 192.0.2.2:70
 check "in JSON" equal "$(kedge net trace --to web:80 --from 192.0.2.2 --format json | python3 -c 'import json,sys; d=json.load(sys.stdin); print(d["Result"], len(d["Steps"]) > 4)')" "delivered True"
 check "what is no port" has "$(kedge net trace --to web 2>&1 | cat)" "'web' is not a container or an address with a port"
 
+# own programs
+if command -v clang >/dev/null; then
+	lab() { clang -target bpf -O2 -g -isystem "/usr/include/$(gcc -dumpmachine)" -c "$srcdir_top/examples/net/$1.bpf.c" -o "$tmp/$1.o"; }
+	lab drop_port && lab xdp_count && lab endless
+	check "a tc program" has "$(kedge net attach web ingress "$tmp/drop_port.o")" "tc program drop_port (id "
+	check "it does what it says" status 28 client curl -s --max-time 1 http://192.0.2.1:8080/
+	check "another in its place" has "$(kedge net attach web ingress "$tmp/drop_port.o" --program pass --format json)" '"Program":"pass"'
+	check "that lets it pass" equal "$(client curl -s http://192.0.2.1:8080/)" hello
+	check "an XDP program" has "$(kedge net attach web ingress "$tmp/xdp_count.o")" "xdp program xdp_count (id "
+	check "with it" equal "$(client curl -s http://192.0.2.1:8080/)" hello
+	check "not at egress" has "$(kedge net attach web egress "$tmp/xdp_count.o" 2>&1 | cat)" "can be attached at ingress only"
+	check "detached" kedge net detach web ingress
+	check "once" has "$(kedge net detach web ingress 2>&1 | cat)" "nothing is attached to eth0 at ingress"
+	check "what the verifier refuses, with its words" has "$(kedge net attach web ingress "$tmp/endless.o" 2>&1 | cat)" "infinite loop"
+	check "the sentence" has "$(kedge net attach web ingress "$tmp/endless.o" 2>&1 | tail -n 1)" "the kernel does not take the program 'endless'"
+	check "no object" has "$(kedge net attach web ingress "$tmp/pcap.py" 2>&1 | cat)" "not an object file with BPF programs"
+	check "no such program" has "$(kedge net attach web ingress "$tmp/drop_port.o" -p nothing 2>&1 | cat)" "there is no program 'nothing'"
+fi
+
 # metrics
 check "metrics" has "$(curl -s http://127.0.0.1:9323/metrics)" 'engine_daemon_container_states_containers{state="running"} 2'
 check "drops among them" has "$(curl -s http://127.0.0.1:9323/metrics)" 'kedge_net_drops_total{reason="unpublished"} '

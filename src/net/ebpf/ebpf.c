@@ -371,6 +371,7 @@ const struct datapath_ops dp_ebpf = {
 	.flows = ebpf_flows,
 	.drops_listen = ebpf_drops_listen,
 	.trace = ebpf_trace,
+	.hook_set = ebpf_hook_set,
 	.maps = ebpf_maps,
 	.info = ebpf_info,
 };

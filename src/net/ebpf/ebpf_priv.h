@@ -72,6 +72,9 @@ void drops_close(struct datapath *d);
 json_t *ebpf_maps(struct datapath *d);
 const char *drop_reason(uint32_t reason);
 
+/* hook.c */
+int ebpf_hook_set(const struct dp_hook *h, json_t **ret, char **log, struct err *e);
+
 /* trace.c */
 json_t *ebpf_trace(struct datapath *d, const struct dp_trace *t, struct err *e);
 
