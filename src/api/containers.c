@@ -4,6 +4,7 @@
 
 #include "api/api_priv.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -92,8 +93,28 @@ static void api_created(void *user, const json_t *result, const struct err *e)
 	api_call_unref(c);
 }
 
+/* For who reads the log: which of the many fields the client has set. */
+static void api_log_fields(const char *where, const json_t *o)
+{
+	const char *key;
+	json_t *v;
+
+	json_object_foreach((json_t *)o, key, v) {
+		bool unset = json_is_null(v) || json_is_false(v) || (json_is_number(v) && json_number_value(v) == 0) ||
+			     (json_is_string(v) && !json_string_length(v)) || (json_is_array(v) && !json_array_size(v)) ||
+			     (json_is_object(v) && !json_object_size(v));
+
+		if (!unset)
+			log_debug("api", "create sets %s%s", where, key);
+	}
+}
+
 static void api_create_body(struct api_call *c, json_t *body)
 {
+	if (log_enabled(LOG_LEVEL_DEBUG, "api")) {
+		api_log_fields("", body);
+		api_log_fields("HostConfig.", json_obj(body, "HostConfig"));
+	}
 	engine_create(c->api->engine, http_req_query(c->r, "name"), body, api_created, api_call_ref(c));
 }
 

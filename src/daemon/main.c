@@ -113,6 +113,7 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	log_init(STDERR_FILENO, level);
+	log_debug_only(c.debug_for);
 	main_raise_nofile();
 	l = loop_new(&e);
 	if (!l || main_run(l, &c, &e) < 0) {

@@ -37,6 +37,7 @@ static const struct option_def option_defs[] = {
 	{ "pidfile", "pidfile", 'p', OPTION_STRING, OFF(pidfile), "File for the daemon's pid (default EXEC-ROOT/kedged.pid)" },
 	{ "group", "group", 'G', OPTION_STRING, OFF(group), "Group that may use the Unix sockets" },
 	{ "log-level", "log-level", 'l', OPTION_STRING, OFF(log_level), "debug, info, warn or error (default info)" },
+	{ "debug-for", "debug-for", 0, OPTION_STRING, OFF(debug_for), "Subsystems whose debug messages are logged at any level, e.g. api,http" },
 	{ "instance", "instance", 0, OPTION_STRING, OFF(instance), "Name that sets this engine apart from others on the machine (default 'default')" },
 	{ "bridge", "bridge", 'b', OPTION_STRING, OFF(bridge), "Name of the default network's bridge (default kedge0)" },
 	{ "bip", "bip", 0, OPTION_STRING, OFF(bip), "Address of that bridge with its prefix, e.g. 172.17.0.1/16" },

@@ -14,7 +14,7 @@ struct config {
 	char *data_root, *exec_root;
 	char *pidfile;
 	char *group;			/* of Unix sockets */
-	char *log_level;
+	char *log_level, *debug_for;	/* debug_for: subsystems that say everything whatever the level */
 	char *instance;			/* names pins and interface aliases */
 	char *bridge, *bip, *datapath;
 	char *metrics_addr;		/* "127.0.0.1:9323"; NULL: none */

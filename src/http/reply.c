@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "base/json.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "http/http_priv.h"
@@ -193,6 +194,11 @@ static void settle_body(struct http_req *r)
 	}
 }
 
+static void log_reply(const struct http_req *r, int status)
+{
+	log_debug("http", "%s %.*s %d", r->method, (int)strcspn(r->head.target, "?"), r->head.target, status);
+}
+
 static struct evbuffer *begin(struct http_req *r, int status, const char *type)
 {
 	struct evbuffer *out = bufferevent_get_output(r->c->bev);
@@ -204,6 +210,7 @@ static struct evbuffer *begin(struct http_req *r, int status, const char *type)
 	if (r->body == BODY_READ && !r->started && r->ended)
 		r->keep_alive = false;
 	r->started = true;
+	log_reply(r, status);
 	gmtime_r(&now, &tm);
 	strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S GMT", &tm);
 	evbuffer_add_printf(out, "HTTP/1.1 %d %s\r\nDate: %s\r\n", status, reason(status), date);
@@ -333,6 +340,7 @@ struct http_stream *http_hijack_as(struct http_req *r, const char *head, const c
 		evbuffer_add_buffer(out, r->extra);
 	evbuffer_add(out, "\r\n", 2);
 	r->started = r->ended = true;
+	log_reply(r, r->upgrade ? 101 : 200);
 	r->body = BODY_DONE;
 	c->stream = s;
 	loop_timer_stop(c->timer);

@@ -52,7 +52,7 @@ until_ok() {
 
 engine_start() {
 	mkdir -p "$run" "$data"
-	"$builddir/kedged" --data-root "$data" --exec-root "$run" --instance "$id" --cgroup-parent "$id" --config-file "$tmp/daemon.json" "$@" \
+	"$builddir/kedged" --data-root "$data" --exec-root "$run" --instance "$id" --cgroup-parent "$id" --config-file "$tmp/daemon.json" --debug-for api,http "$@" \
 		>>"$tmp/kedged.log" 2>&1 </dev/null &
 	engine_pid=$!
 	until_ok 20 api -f http://localhost/_ping || { cat "$tmp/kedged.log"; exit 1; }
@@ -117,6 +117,9 @@ finish() {
 		echo "--- engine's log"
 		tail -n 60 "$tmp/kedged.log" 2>/dev/null || true
 	fi
+	# What this test asked of the API, for tools/api-table.
+	mkdir -p "$builddir/tests/api"
+	sed -n 's/^[^ ]* debug \(api\|http\): \(create sets .*\|[A-Z]* [^ ]* [0-9]*\)$/\2/p' "$tmp/kedged.log" 2>/dev/null | sort -u >"$builddir/tests/api/$(basename "$0" .sh)" || true
 	[ -n "${KEDGE_KEEP-}" ] || rm -rf --one-file-system "$tmp"
 	[ $rc = 0 ] && [ "$failures" != 0 ] && rc=1
 	exit $rc
