@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "image/registry/auth.h"
 
 struct api_build {
 	struct api_call *call;
@@ -199,6 +200,22 @@ static int build_host(struct api_call *c, json_t *host, struct err *e)
 	return 0;
 }
 
+/* X-Registry-Config: base64 of {server: AuthConfig}. */
+static int build_registries(struct api_call *c, json_t **ret, struct err *e)
+{
+	const char *header = http_req_header(c->r, "X-Registry-Config");
+	CLEANUP(buf_done) struct buf text = BUF_INIT;
+
+	if (str_empty(header))
+		return 0;
+	if (registry_unbase64(header, &text) < 0)
+		return err_set(e, ERR_INVALID, "invalid X-Registry-Config header: it is no base64");
+	*ret = json_parse(text.data ? text.data : "", text.len, "X-Registry-Config", e);
+	if (!*ret)
+		return -1;
+	return json_is_object(*ret) || json_is_null(*ret) ? 0 : err_set(e, ERR_INVALID, "X-Registry-Config: wrong type");
+}
+
 static int build_refuse(struct api_call *c, struct err *e)
 {
 	const char *remote = http_req_query(c->r, "remote"), *version = http_req_query(c->r, "version"), *outputs = http_req_query(c->r, "outputs");
@@ -218,7 +235,7 @@ static int build_refuse(struct api_call *c, struct err *e)
 static void api_build_image(struct api_call *c)
 {
 	static const struct build_ops ops = { .message = build_message, .resume = build_resume, .end = build_end };
-	CLEANUP(json_freep) json_t *args = NULL, *labels = NULL, *host = json_object();
+	CLEANUP(json_freep) json_t *args = NULL, *labels = NULL, *registries = NULL, *host = json_object();
 	CLEANUP(strv_freep) char **tags = mem_zalloc(sizeof(*tags));
 	struct build_args a = { 0 };
 	struct api_build *ab;
@@ -228,12 +245,12 @@ static void api_build_image(struct api_call *c)
 	for (size_t i = 0; (text = http_req_query_n(c->r, "t", i)); i++)
 		tags = strv_add(tags, text);
 	if (build_refuse(c, &e) < 0 || query_strings(c, "buildargs", true, &args, &e) < 0 || query_strings(c, "labels", false, &labels, &e) < 0 ||
-	    build_host(c, host, &e) < 0) {
+	    build_registries(c, &registries, &e) < 0 || build_host(c, host, &e) < 0) {
 		api_reply_err(c, &e);
 		return;
 	}
 	a = (struct build_args){ .tags = tags, .dockerfile = http_req_query(c->r, "dockerfile"), .build_args = args, .labels = labels, .host = host,
-				 .target = http_req_query(c->r, "target"), .platform = http_req_query(c->r, "platform"),
+				 .target = http_req_query(c->r, "target"), .platform = http_req_query(c->r, "platform"), .registries = registries,
 				 .no_cache = http_req_query_flag(c->r, "nocache", false), .quiet = http_req_query_flag(c->r, "q", false),
 				 .pull = http_req_query_flag(c->r, "pull", false), .rm = http_req_query_flag(c->r, "rm", true),
 				 .force_rm = http_req_query_flag(c->r, "forcerm", false) };

@@ -83,7 +83,7 @@ static void api_df_volumes(void *user, const json_t *volumes, const struct err *
 		json_object_set_new(doc, "Images", wanted(c, "image") ? df_images(c, containers) : json_null());
 		json_object_set_new(doc, "Containers", wanted(c, "container") ? json_incref(containers) : json_null());
 		json_object_set_new(doc, "Volumes", wanted(c, "volume") ? json_incref((json_t *)volumes) : json_null());
-		json_object_set_new(doc, "BuildCache", wanted(c, "build-cache") ? json_array() : json_null());
+		json_object_set_new(doc, "BuildCache", wanted(c, "build-cache") ? builds_usage(c->api->builds) : json_null());
 		json_decref(containers);
 		api_reply_json(c, 200, doc);
 	}

@@ -65,6 +65,7 @@ static void build_free(struct build *b)
 	json_decref(b->labels);
 	json_decref(b->host);
 	json_decref(b->used_args);
+	json_decref(b->registries);
 	strv_free(b->tags);
 	free(b->dockerfile);
 	free(b->target);
@@ -137,8 +138,10 @@ static void stop_all(struct build *b)
 {
 	atomic_store(&b->stop, true);
 	build_hold(b);
-	for (size_t i = 0; i < b->nstages; i++)
+	for (size_t i = 0; i < b->nstages; i++) {
+		pull_stop(&b->stages[i]);
 		run_stop(&b->stages[i]);
+	}
 	build_drop(b);
 }
 
@@ -514,7 +517,7 @@ struct build *build_start(struct builds *bs, const struct build_args *a, const s
 	*b = (struct build){ .bs = bs, .ops = *ops, .user = user, .tags = tags, .ctx_fd = -1, .no_cache = a->no_cache, .quiet = a->quiet, .rm = a->rm,
 			     .force_rm = a->force_rm, .dockerfile = mem_strdup(a->dockerfile), .target = mem_strdup(a->target),
 			     .platform = mem_strdup(a->platform), .given = copy_or_empty(a->build_args), .labels = copy_or_empty(a->labels),
-			     .host = copy_or_empty(a->host), .used_args = json_object() };
+			     .host = copy_or_empty(a->host), .used_args = json_object(), .registries = copy_or_empty(a->registries), .pull = a->pull };
 	bs->holds++;
 	snprintf(b->id, sizeof(b->id), "%08x%08x", rand_u32(), rand_u32());
 	b->dir = mem_printf("%s/%s", bs->root, b->id);
@@ -655,8 +658,10 @@ void builds_free(struct builds *bs)
 		atomic_store(&b->stop, true);
 		context_cancel(b);
 		build_hold(b);
-		for (size_t i = 0; i < b->nstages; i++)
+		for (size_t i = 0; i < b->nstages; i++) {
+			pull_stop(&b->stages[i]);
 			run_detach(&b->stages[i]);
+		}
 		build_drop(b);
 	}
 	work_pool_free(bs->pool);

@@ -28,7 +28,9 @@ struct build_args {			/* all borrowed for the call */
 	const json_t *labels;		/* name -> string; or NULL */
 	const json_t *host;		/* HostConfig of the containers of RUN; or NULL */
 	const char *target, *platform;	/* NULL or "": none */
-	bool no_cache, quiet, pull;
+	const json_t *registries;	/* server -> AuthConfig, for images that are pulled; or NULL */
+	bool no_cache, quiet;
+	bool pull;			/* base images are asked for even if they are there */
 	bool rm, force_rm;		/* containers of RUN: removed after success; removed in any case */
 };
 

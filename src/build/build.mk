@@ -9,6 +9,7 @@ libbuild_a_SOURCES = \
 	src/build/out.c \
 	src/build/place.c \
 	src/build/plan.c src/build/plan.h \
+	src/build/pull.c \
 	src/build/run.c \
 	src/build/stage.c \
 	src/build/state.c src/build/state.h \

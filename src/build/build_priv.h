@@ -67,6 +67,9 @@ struct stage {
 	char *base;			/* expanded; "scratch" or an image */
 	enum stage_phase phase;
 	bool begun;			/* FROM is through */
+	bool announced, pulled;		/* FROM is told; its image was asked for at a registry */
+	struct image_transfer *pull;
+	void (*after_pull)(struct stage *s);
 	size_t at;			/* next of plan->steps */
 	char image[DIGEST_SIZE];	/* where it stands; "" for nothing yet; held */
 	struct build_state state;
@@ -114,8 +117,8 @@ struct build {
 	char id[17], *dir;
 	/* arguments */
 	char **tags, *dockerfile, *target, *platform;
-	json_t *given, *labels, *host, *used_args;
-	bool no_cache, quiet, rm, force_rm;
+	json_t *given, *labels, *host, *used_args, *registries;
+	bool no_cache, quiet, rm, force_rm, pull;
 	/* context */
 	struct flow *ctx;		/* NULL: nobody reads any more */
 	bool ctx_full;
@@ -148,6 +151,9 @@ void stage_made(struct stage *s, int diff_take);	/* the step's content is there:
 void stage_go_on(struct stage *s);		/* the step is done: the next one */
 bool stage_cached(struct stage *s);		/* made_by is set: a hit moves the stage on */
 void stage_to(struct stage *s, const char *image);	/* holds it, releases what was before */
+/* pull.c: an image from a registry; after runs when it is there, the build fails when it is not. -1 with e: not started */
+int pull_start(struct stage *s, const char *ref, void (*after)(struct stage *s), struct err *e);
+void pull_stop(struct stage *s);
 /* run.c: 0: under way, -1 with e */
 int run_start(struct stage *s, struct err *e);
 void run_stop(struct stage *s);			/* ends its container; a callback is to come for that */

@@ -203,7 +203,15 @@ static void find_done(struct work *w)
 	build_drop(b);
 }
 
-/* Where the sources are: the context, an earlier stage, or any image. */
+static void copy_pulled(struct stage *s)
+{
+	struct err e = { 0 };
+
+	if (copy_start(s, &e) < 0)
+		build_fail(s->b, &e, 0);
+}
+
+/* Where the sources are: the context, an earlier stage, or any image. 1: that is being pulled. */
 static int copy_source(struct stage *s, struct err *e)
 {
 	struct build *b = s->b;
@@ -224,6 +232,12 @@ static int copy_source(struct stage *s, struct err *e)
 			return err_set(e, ERR_INVALID, "COPY --from=%.200s: the stage is empty", s->step->from);
 	}
 	i = image_find(b->bs->images, ref, e);
+	if (!i && k < 0 && !s->pulled && e->kind == ERR_NOT_FOUND && !str_starts(ref, "sha256:")) {
+		err_clear(e);
+		s->pulled = true;
+		return pull_start(s, ref, copy_pulled, e) < 0 ? -1 : 1;
+	}
+	s->pulled = false;
 	if (!i)
 		return err_wrap(e, "invalid from flag value %.200s", s->step->from);
 	if (image_hold(b->bs->images, image_id(i), e) < 0)
@@ -296,10 +310,13 @@ static int copy_words(struct stage *s, struct err *e)
 
 int copy_start(struct stage *s, struct err *e)
 {
+	int rc;
+
 	s->copy = (struct build_copy){ .add = s->step->op == BUILD_ADD, .no_unpack = s->step->no_unpack, .source = -1, .stop = &s->b->stop };
-	if (copy_words(s, e) < 0 || copy_source(s, e) < 0) {
+	rc = copy_words(s, e) < 0 ? -1 : copy_source(s, e);
+	if (rc != 0) {
 		copy_free(s);
-		return -1;
+		return rc < 0 ? -1 : 0;
 	}
 	start(s, find_run, find_done);
 	return 0;

@@ -127,29 +127,54 @@ static int parse_triggers(struct stage *s, struct err *e)
 	return 0;
 }
 
-/* 1: begun, 0: its base is not done yet. */
+static void again(struct stage *s)
+{
+	s->phase = STAGE_WAITING;
+	stage_run(s);
+}
+
+/* The base image: 1: there, 0: it is being pulled, -1 with e. */
+static int base_image(struct stage *s, const json_t **config, struct err *e)
+{
+	struct build *b = s->b;
+	const struct image *i = image_find(b->bs->images, s->base, e);
+	bool ask = !s->pulled && (i ? b->pull : e->kind == ERR_NOT_FOUND) && !str_starts(s->base, "sha256:");
+
+	if (ask) {
+		err_clear(e);
+		s->pulled = true;
+		s->phase = STAGE_BUSY;
+		return pull_start(s, s->base, again, e);
+	}
+	if (!i)
+		return -1;
+	*config = json_object_get(image_config(i), "config");
+	stage_to(s, image_id(i));
+	return 1;
+}
+
+/* 1: begun, 0: its base is not there yet. */
 static int begin(struct stage *s, struct err *e)
 {
 	struct build *b = s->b;
 	const json_t *config = NULL;
-	const struct image *i;
+	int rc;
 
-	if (s->base_stage >= 0) {
-		const struct stage *base = &b->stages[s->base_stage];
-
-		if (base->phase != STAGE_DONE)
-			return 0;
-		stage_to(s, base->image);
-		config = base->state.config;
-	} else if (!str_eq(s->base, "scratch")) {
-		i = image_find(b->bs->images, s->base, e);
-		if (!i)
-			return -1;
-		config = json_object_get(image_config(i), "config");
-		stage_to(s, image_id(i));
+	if (s->base_stage >= 0 && b->stages[s->base_stage].phase != STAGE_DONE)
+		return 0;
+	if (!s->announced) {
+		s->announced = true;
+		stage_say(s, "Step %u/%u : %s", s->first, b->total, s->plan->from.line->code);
+		stage_say(s, "\n");
 	}
-	stage_say(s, "Step %u/%u : %s", s->first, b->total, s->plan->from.line->code);
-	stage_say(s, "\n");
+	if (s->base_stage >= 0) {
+		stage_to(s, b->stages[s->base_stage].image);
+		config = b->stages[s->base_stage].state.config;
+	} else if (!str_eq(s->base, "scratch")) {
+		rc = base_image(s, &config, e);
+		if (rc <= 0)
+			return rc;
+	}
 	build_state_init(&s->state, config, b->meta, b->given, b->plan.file.escape);
 	json_object_del(s->state.config, "Image");
 	if (parse_triggers(s, e) < 0)
@@ -157,6 +182,7 @@ static int begin(struct stage *s, struct err *e)
 	if (!s->ntriggers)
 		stage_say(s, " ---> %.12s\n", build_short(s->image));
 	s->begun = true;
+	s->pulled = false;
 	return 1;
 }
 

@@ -35,6 +35,7 @@ struct command {
 
 /* One table a file; an entry without name ends it. */
 extern const struct command
+	commands_build[],
 	commands_container[],
 	commands_run[],
 	commands_exec[],

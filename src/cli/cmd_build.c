@@ -397,8 +397,26 @@ static int finish(struct building *b, const char *iidfile, struct err *e)
 	}
 }
 
+/* "X-Registry-Config: ..." with all that the client's file knows, for images that the engine pulls; NULL: it knows nobody. The caller frees. */
+static char *registries_header(void)
+{
+	CLEANUP(mem_freep) char *file = registry_file(), *text = NULL;
+	CLEANUP(buf_done) struct buf out = BUF_INIT;
+	CLEANUP(json_freep) json_t *doc = file ? json_parse_file_at(AT_FDCWD, file, 1 << 20, NULL) : NULL;
+	json_t *auths = json_obj(doc, "auths");
+
+	if (!json_object_size(auths))
+		return NULL;
+	text = json_text(auths);
+	buf_adds(&out, "X-Registry-Config: ");
+	base64_encode(text, strlen(text), true, &out);
+	return buf_take(&out);
+}
+
 static int cmd_build(struct cli *c, struct flags *f)
 {
+	CLEANUP(mem_freep) char *header = registries_header();
+	const char *headers[] = { header, NULL };
 	CLEANUP(buf_done) struct buf path = BUF_INIT, text = BUF_INIT;
 	CLEANUP(mem_freep) char *dockerfile = NULL;
 	const char *iidfile = flag_str(f, "iidfile");
@@ -418,7 +436,7 @@ static int cmd_build(struct cli *c, struct flags *f)
 	if (rc == 0)
 		rc = query(&path, f, dockerfile, &e);
 	if (rc == 0)
-		rc = cli_lines(c, "POST", path.data, NULL, b.fd, message, &b, &e);
+		rc = cli_lines(c, "POST", path.data, headers, b.fd, message, &b, &e);
 	if (b.fd >= 0)
 		(void)close(b.fd);
 	if (b.packing) {

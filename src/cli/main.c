@@ -18,6 +18,7 @@ const struct flag_def flags_none[] = { { 0 } };
 
 static const struct command *const tables[] = {
 	commands_run,
+	commands_build,
 	commands_exec,
 	commands_update,
 	commands_stream,
@@ -38,6 +39,7 @@ static const struct command *const tables[] = {
 static const struct group {
 	const char *name, *brief;
 } groups[] = {
+	{ "builder", "Manage builds" },
 	{ "container", "Manage containers" },
 	{ "image", "Manage images" },
 	{ "net", "Look into the network's data path" },
@@ -48,7 +50,7 @@ static const struct group {
 
 /* Words of docker's that this engine has no part for: told as such, not as typing errors. */
 static const char *const absent[] = {
-	"build", "builder", "buildx", "compose", "config", "context", "manifest", "node", "plugin", "secret", "service", "stack",
+	"buildx", "compose", "config", "context", "manifest", "node", "plugin", "secret", "service", "stack",
 	"swarm", "trust",
 };
 
