@@ -362,6 +362,48 @@ check "its files, too" no_build_dir
 check "and no unfinished image is listed" equal "$(docker images -q --filter dangling=true | wc -l)" "$dangling"
 check "the next build works" build after <<<"$(printf 'FROM busybox\nRUN echo works >/w\n')"
 
+echo "# kedge build"
+printf '*.key\ndir\n!dir/tool\nDockerfile\n' >"$ctx/.dockerignore"
+printf 'FROM busybox\nARG V\nCOPY . /c\nRUN echo "V is $V"; exit $V\n' >"$ctx/Dockerfile"
+check "kedge builds" sh -c "'$builddir/kedge' -H unix://$sock build -t kb --build-arg V=0 --label l=1 --iidfile '$tmp/iid' '$ctx' >'$tmp/out'"
+check "  as docker does" said "Step 5/5 : LABEL l=1"
+check "  shows output" said "V is 0"
+check "  names the context's size" said "Sending build context to kedge"
+check "  writes the id" equal "$(cat "$tmp/iid")" "$(inspect '{{.Id}}' kb)"
+check "  leaves out what is ignored" equal "$(run kb sh -c 'cd /c; ls -A; ls dir')" "$(printf '.dockerignore\ndir\nlink\none.txt\noutside\npack.tar.gz\ntwo.txt\ntool')"
+check "  gives the command's status" status 5 kedge build --force-rm --build-arg V=5 "$ctx"
+check "  and the sentence" has "$(kedge build --force-rm --build-arg V=5 "$ctx" 2>&1)" "returned a non-zero code: 5"
+check "  -q prints the id alone" equal "$(kedge build -q --label l=1 --build-arg V=0 "$ctx")" "$(cat "$tmp/iid")"
+check "  the same context makes the same for docker" sh -c "docker build -t kb2 --build-arg V=0 --label l=1 '$ctx' 2>&1 | grep -q 'Using cache'"
+rm "$ctx/.dockerignore" "$ctx/Dockerfile"
+check "  Dockerfile on standard input" sh -c "printf 'FROM busybox\nCOPY one.txt /\n' | '$builddir/kedge' -H unix://$sock build -q -f - '$ctx'"
+check "  Dockerfile alone" sh -c "printf 'FROM busybox\nLABEL x=1\n' | '$builddir/kedge' -H unix://$sock build -q -"
+check "  an archive" sh -c "cp '$tmp/Dockerfile' '$ctx/Dockerfile'; printf 'FROM busybox\nCOPY two.txt /\n' >'$ctx/Dockerfile'; tar -C '$ctx' -c . | '$builddir/kedge' -H unix://$sock build -q -; rm '$ctx/Dockerfile'"
+check "  no such folder" has "$(kedge build /none 2>&1)" 'path "/none" not found'
+check "  no Dockerfile" has "$(kedge build "$ctx" 2>&1)" "unable to evaluate symlinks in Dockerfile path"
+check "  an address" has "$(kedge build https://192.0.2.1/x.git 2>&1)" "is an address"
+check "  stdin twice" has "$(kedge build -f - - </dev/null 2>&1)" "can't use stdin for both build context and dockerfile"
+check "df knows the cache" has "$(kedge system df)" "Build Cache"
+check "builder prune" has "$(kedge builder prune -af)" "Total reclaimed space:"
+check "leaves no entry" equal "$(kedge system df --format '{{.Type}} {{.TotalCount}}' | tail -n 1)" "Build Cache 0"
+
+echo "# images from a registry"
+if command -v docker-registry >/dev/null && command -v skopeo >/dev/null && command -v umoci >/dev/null && command -v htpasswd >/dev/null; then
+	. "$srcdir_top/tests/system/registry_lib.sh"
+	registry build 5010
+	docker tag busybox 127.0.0.1:5010/base/box:1
+	docker push -q 127.0.0.1:5010/base/box:1 >/dev/null
+	docker rmi 127.0.0.1:5010/base/box:1 >/dev/null
+	check "FROM of an image that is not here" build pulled <<<"$(printf 'FROM 127.0.0.1:5010/base/box:1\nRUN echo pulled >/p\n')"
+	check "  its progress is told" said "Pulling from base/box"
+	check "  it is used" equal "$(run pulled cat /p)" pulled
+	check "--pull asks again" build pulled --pull <<<"$(printf 'FROM 127.0.0.1:5010/base/box:1\nRUN echo pulled >/p\n')"
+	check "  and says so" said "Image is up to date"
+	docker rmi 127.0.0.1:5010/base/box:1 >/dev/null
+	check "COPY --from of one" build copied <<<"$(printf 'FROM busybox\nCOPY --from=127.0.0.1:5010/base/box:1 /bin/busybox /b\n')"
+	check "one that is nowhere" fails "base/none" x <<<"FROM 127.0.0.1:5010/base/none:1"
+fi
+
 echo "# twenty steps"
 {
 	echo FROM busybox
