@@ -17,6 +17,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "build/build.h"
+#include "dns/dns.h"
 #include "engine/engine.h"
 #include "http/server.h"
 #include "image/image.h"
@@ -35,6 +36,7 @@ struct wire {
 	struct store *store;
 	struct images *images;
 	struct volumes *volumes;
+	struct dns *dns;
 	struct net *net;
 	struct engine *engine;
 	struct builds *builds;
@@ -197,6 +199,10 @@ int wire_new(struct loop *l, const struct config *c, struct wire **ret, struct e
 	if (!w->volumes)
 		goto fail;
 	volumes_on_event(w->volumes, wire_volume_event, w);
+	w->dns = dns_new(l, &(struct dns_config){ .resolv_conf = "/etc/resolv.conf" }, e);
+	if (!w->dns)
+		goto fail;
+	nc.dns = w->dns;
 	w->net = net_new(l, w->pool, w->store, &nc, e);
 	if (!w->net)
 		goto fail;
@@ -236,6 +242,7 @@ void wire_free(struct wire *w)
 		engine_free(w->engine);
 	if (w->net)
 		net_free(w->net);
+	dns_free(w->dns);
 	if (w->volumes)
 		volumes_free(w->volumes);
 	if (w->images)

@@ -42,7 +42,7 @@ int dns_server_sockets(const struct in_addr *addr, uint16_t port, int *udp_fd, i
 void dns_server_listen_take(struct dns_server *s, int udp_fd, int tcp_fd);
 /* Views are asked in the order in which they came. own: the addresses the askers have there: a name server at one of these would ask us again. */
 void dns_server_view_add(struct dns_server *s, struct dns_view *v, const struct in6_addr *own, size_t n);
-void dns_server_view_del(struct dns_server *s, struct dns_view *v);
+void dns_server_views_clear(struct dns_server *s);
 /* A name only these askers know, for one the views know (links). -EINVAL. */
 int dns_server_alias(struct dns_server *s, const char *alias, const char *name);
 void dns_server_aliases_clear(struct dns_server *s);

@@ -30,8 +30,7 @@ struct dns_server {
 	struct loop_io *udp_io, *tcp_io;
 	struct dns_view **views;
 	size_t n_views;
-	struct in6_addr *own;		/* addresses of the askers, with the view they belong to */
-	struct dns_view **own_views;
+	struct in6_addr *own;		/* addresses of the askers */
 	size_t n_own;
 	struct alias {
 		struct dns_name name, target;

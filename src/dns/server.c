@@ -205,7 +205,6 @@ void dns_server_free(struct dns_server *s)
 	free(s->label);
 	free(s->views);
 	free(s->own);
-	free(s->own_views);
 	free(s->aliases);
 	free(s);
 }
@@ -214,32 +213,16 @@ void dns_server_view_add(struct dns_server *s, struct dns_view *v, const struct 
 {
 	s->views = mem_realloc(s->views, (s->n_views + 1) * sizeof(*s->views));
 	s->views[s->n_views++] = v;
-	if (n) {
+	if (n)
 		s->own = mem_realloc(s->own, (s->n_own + n) * sizeof(*s->own));
-		s->own_views = mem_realloc(s->own_views, (s->n_own + n) * sizeof(*s->own_views));
-	}
-	for (size_t i = 0; i < n; i++) {
-		s->own[s->n_own] = own[i];
-		s->own_views[s->n_own++] = v;
-	}
+	for (size_t i = 0; i < n; i++)
+		s->own[s->n_own++] = own[i];
 	server_usable_reset(s);
 }
 
-void dns_server_view_del(struct dns_server *s, struct dns_view *v)
+void dns_server_views_clear(struct dns_server *s)
 {
-	size_t kept = 0;
-
-	for (size_t i = 0; i < s->n_views; i++)
-		if (s->views[i] != v)
-			s->views[kept++] = s->views[i];
-	s->n_views = kept;
-	kept = 0;
-	for (size_t i = 0; i < s->n_own; i++)
-		if (s->own_views[i] != v) {
-			s->own[kept] = s->own[i];
-			s->own_views[kept++] = s->own_views[i];
-		}
-	s->n_own = kept;
+	s->n_views = s->n_own = 0;
 	server_usable_reset(s);
 }
 

@@ -8,7 +8,7 @@
 #include "base/id.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "net/sandbox.h"
+#include "net/names.h"
 
 /* What an endpoint is, without the kernel's side: its network, its addresses, its entries in the data path. Loop thread. */
 
@@ -50,6 +50,7 @@ void endpoint_free(struct endpoint *ep)
 {
 	if (!ep)
 		return;
+	names_endpoint_del(ep);
 	give_addresses(ep);
 	if (ep->counted && ep->nw)
 		ep->nw->busy--;

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "net/names.h"
 #include "net/net_priv.h"
 
 /* Start and end of the module: which data path, in which order. */
@@ -55,6 +56,7 @@ struct net *net_new(struct loop *l, struct work_pool *p, struct store *st, const
 	n->bridge = mem_strdup(str_empty(cfg->bridge) ? "kedge0" : cfg->bridge);
 	n->bip = str_empty(cfg->bip) ? NULL : mem_strdup(cfg->bip);
 	n->ip_forward = cfg->ip_forward;
+	n->dns = cfg->dns;
 	n->netns_dir = mem_printf("%s/netns", cfg->exec_root);
 	n->pin_dir = mem_printf("/sys/fs/bpf/kedge/%s", n->instance);
 	n->networks = map_new();
@@ -71,6 +73,7 @@ struct net *net_new(struct loop *l, struct work_pool *p, struct store *st, const
 	}
 	if (rtnl_open(&n->rtnl, e) < 0 || datapath_open(n, cfg->datapath, e) < 0)
 		goto fail;
+	names_open(n);
 	if (n->ops->holds_ranges(n->dp))
 		port_table_ranges(n->ports);
 	n->proxy = proxy_new(l, e);
@@ -94,6 +97,7 @@ void net_free(struct net *n)
 	if (!n)
 		return;
 	n->stopping = true;
+	names_queries_drop(n);
 	watch_free(n->watch);
 	proxy_free(n->proxy);
 	/* The proxy's answers to closings are in the loop's queue. */
@@ -108,6 +112,7 @@ void net_free(struct net *n)
 	while ((nw = map_next(n->networks, &it, NULL)))
 		network_free(nw);
 	map_free(n->networks);
+	names_close(n);
 	if (n->ops)
 		n->ops->close(n->dp);
 	rtnl_close(n->rtnl);

@@ -11,6 +11,8 @@
 #include "loop/work.h"
 #include "store/store.h"
 
+struct dns;
+
 /*
  * Networks, sandboxes (one network namespace each), endpoints, published ports. net knows names and addresses only.
  */
@@ -22,6 +24,7 @@ struct net_config {
 	const char *bridge;		/* "kedge0" */
 	const char *bip;		/* CIDR of the default bridge, NULL: first free pool from 172.17.0.0/16 on */
 	const char *datapath;		/* "auto", "ebpf", "proxy" */
+	struct dns *dns;		/* answers names; borrowed. NULL: nobody does */
 	bool ip_forward;		/* may the engine set net.ipv4.ip_forward when a path needs it */
 };
 
@@ -76,6 +79,8 @@ struct net_sandbox_spec {
 	const char *join;		/* path of the namespace of another sandbox to share, NULL: an own one. Then there are no endpoints and no ports. */
 	const struct net_endpoint_spec *endpoints;	/* the one whose interface comes first, first */
 	size_t n_endpoints;
+	const char *const *nameservers;	/* asked for what the networks' names are not; none: the host's */
+	size_t n_nameservers;
 	const struct net_port *ports;
 	size_t n_ports;
 };
@@ -85,7 +90,8 @@ struct net_sandbox_spec {
  * the engine keeps (borrowed in the call) and hands back to adopt/close after a restart:
  *   {"NetNS": path ("" for host), "Endpoints": [{"NetworkID", "Network": name, "EndpointID", "HostVeth", "IfName", "MacAddress", "IPAddress",
  *    "IPPrefixLen", "Gateway", "GlobalIPv6Address", "GlobalIPv6PrefixLen", "IPv6Gateway", "GwPriority", "DNSNames", "Links"}],
- *    "Ports": {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}]}}
+ *    "Ports": {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}]},
+ *    "Nameserver": "127.0.0.11" when there is one inside, else ""}
  * Conflicts: "... Bind for 0.0.0.0:8080 failed: port is already allocated" (another sandbox) or "... address already in use" (a host process),
  * worded as docker's "driver failed programming external connectivity on endpoint NAME (ID): ...".
  * spec is copied.
@@ -100,6 +106,8 @@ void net_sandbox_connect(struct net *n, const char *id, const struct net_endpoin
 void net_sandbox_disconnect(struct net *n, const char *id, const char *network, net_record_done *done, void *user);
 /* Other names for its endpoint on the network from now on; the new record (a new reference), NULL when there is no such endpoint. */
 json_t *net_sandbox_rename(struct net *n, const char *id, const char *name, const char *network, const char *const *names, size_t n_names);
+/* A sandbox that is not ready does not answer for names that another one has too. */
+void net_sandbox_ready(struct net *n, const char *id, bool ready);
 /* Removes ports, flows, veth, namespace, address. Missing parts are fine. record is copied. */
 void net_sandbox_close(struct net *n, const char *id, const json_t *record, void (*done)(void *user), void *user);
 /* After a restart: takes over what is in the kernel (address, reserved listeners, data path entries); blocking, at start. */
@@ -108,6 +116,19 @@ int net_sandbox_adopt(struct net *n, const char *id, const json_t *record, struc
 void net_gc(struct net *n);
 /* Counters of a sandbox as the API's stats "networks" value ({"eth0": {...}}); new reference, NULL without a veth. */
 json_t *net_sandbox_stats(struct net *n, const char *id);
+
+/*
+ * A question to the name server, as the container with that id or else a member of the network would ask it (NULL, NULL: nobody's names, the host's servers).
+ * done comes once, never from inside, with {"Status": "NOERROR", "Answers": [{"Name", "Type", "TTL", "Data"}], "Source": "local" | "cache" | "stale" |
+ * "upstream" | "none", "Upstream": address, "Milliseconds"}, borrowed. -1 with e: it does not come.
+ */
+int net_dns_query(struct net *n, const char *sandbox, const char *network, const char *name, const char *type,
+		  void (*done)(void *user, json_t *result, const struct err *e), void *user, struct err *e);
+json_t *net_dns_stats(const struct net *n);	/* dns_stats(); new reference */
+/* Every question of every container from now on: {"Time", "Container", "Protocol", "Name", "Type", "Status", "Source", "Upstream", "Milliseconds"}. NULL: no names here. */
+struct net_dns_log;
+struct net_dns_log *net_dns_log(struct net *n, void (*fn)(void *user, const json_t *line), void *user);
+void net_dns_log_free(struct net_dns_log *l);
 json_t *net_info(const struct net *n);	/* {"Datapath": .., "Flows": n, "Drops": {...}} for /info and tools */
 
 #endif

@@ -15,6 +15,11 @@
 
 enum { NET_MTU = 1500 };
 
+struct dns;
+struct dns_host;
+struct dns_redirect;
+struct dns_server;
+struct dns_view;
 struct watch;
 struct reaper;
 struct waiting;
@@ -40,6 +45,9 @@ struct net {
 	struct reaper *reaper;		/* sandbox_reap.c */
 	struct waiting *waiting;	/* for an address that rests */
 	struct bridge_going *going;	/* bridges being removed */
+	struct dns *dns;		/* NULL: nobody answers names */
+	struct dns_redirect *redirect;	/* names.c */
+	struct net_dns_query *queries;	/* names_query.c */
 	bool stopping;			/* in net_free(): the pool and the callers are gone */
 };
 
@@ -58,6 +66,7 @@ struct network {
 	bool predefined, internal, attachable, config_only;
 	uint32_t mtu;
 	char if_prefix[12];		/* of interfaces inside containers: "eth" */
+	struct dns_view *view;		/* names.c */
 	/* DRIVER_BRIDGE */
 	char bridge[16];
 	bool foreign;			/* the bridge was there before us and stays */
@@ -93,6 +102,8 @@ bool net_veth_name(const char *name);			/* of the form we give our veths */
 int netns_new(const char *path, struct rtnl **inner, int *fd, struct err *e);
 /* The same handles on one that is there. */
 int netns_open(const char *path, struct rtnl **inner, int *fd, struct err *e);
+/* Runs fn(arg) inside the namespace, on this thread. */
+int netns_do(int ns, int (*fn)(void *arg, struct err *e), void *arg, struct err *e);
 /* Whether interfaces that come into the namespace from now on have IPv6. */
 int netns_set_ipv6(int fd, bool on, struct err *e);
 void netns_remove(const char *path);			/* missing is fine */

@@ -95,8 +95,7 @@ int netns_new(const char *path, struct rtnl **inner, int *fd, struct err *e)
 	return rc;
 }
 
-/* Runs fn(arg) inside the namespace, on this thread. */
-static int netns_do(int ns, int (*fn)(void *arg, struct err *e), void *arg, struct err *e)
+int netns_do(int ns, int (*fn)(void *arg, struct err *e), void *arg, struct err *e)
 {
 	CLEANUP(fd_closep) int home = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
 	int rc;

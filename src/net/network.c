@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "net/names.h"
 #include "net/network_priv.h"
 
 /*
@@ -25,6 +26,7 @@ void network_free(struct network *nw)
 {
 	if (!nw)
 		return;
+	names_network_free(nw);
 	network_pools_free(nw);
 	json_decref(nw->doc);
 	free(nw->name);

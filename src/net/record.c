@@ -70,7 +70,7 @@ static json_t *endpoint_record(const struct endpoint *ep)
 
 json_t *record_of(const struct sandbox *s)
 {
-	json_t *ports = json_object(), *binds = json_array(), *endpoints = json_array();
+	json_t *ports = json_object(), *binds = json_array(), *endpoints = json_array(), *nameservers = json_array();
 	char key[16], it[ADDR_TEXT];
 
 	for (size_t i = 0; i < s->n_ports; i++) {
@@ -89,8 +89,10 @@ json_t *record_of(const struct sandbox *s)
 	}
 	for (size_t i = 0; i < s->n_ep; i++)
 		json_array_append_new(endpoints, endpoint_record(s->ep[i]));
-	return json_pack("{s:s, s:s, s:b, s:o, s:o, s:o}", "Name", s->name ? s->name : s->id, "NetNS", s->path ? s->path : "", "Joined", s->joined,
-			 "Endpoints", endpoints, "Ports", ports, "Binds", binds);
+	for (char **v = s->nameservers; v && *v; v++)
+		json_array_append_new(nameservers, json_string(*v));
+	return json_pack("{s:s, s:s, s:b, s:s, s:o, s:o, s:o, s:o}", "Name", s->name ? s->name : s->id, "NetNS", s->path ? s->path : "", "Joined", s->joined,
+			 "Nameserver", s->want_dns ? "127.0.0.11" : "", "Nameservers", nameservers, "Endpoints", endpoints, "Ports", ports, "Binds", binds);
 }
 
 static int address_read(const json_t *o, const char *key, struct in6_addr *ret, bool *has, const struct sandbox *s, struct err *e)
@@ -145,6 +147,10 @@ int record_read(const json_t *record, struct sandbox *s, struct err *e)
 	if (*path)
 		s->path = mem_strdup(path);
 	s->joined = json_flag(record, "Joined", false);
+	s->want_dns = *json_str(record, "Nameserver", "");
+	json_array_foreach(json_arr(record, "Nameservers"), i, v)
+		if (json_is_string(v))
+			s->nameservers = strv_add(s->nameservers, json_string_value(v));
 	json_array_foreach(json_arr(record, "Endpoints"), i, v)
 		if (endpoint_read(v, s, e) < 0)
 			return -1;

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "net/names.h"
 #include "net/network_priv.h"
 
 /*
@@ -37,6 +38,7 @@ struct sandbox *sandbox_new(struct net *n, const char *id)
 	struct sandbox *s = mem_zalloc(sizeof(*s));
 
 	s->n = n;
+	s->dns_udp = s->dns_tcp = -1;
 	(void)snprintf(s->id, sizeof(s->id), "%s", id);
 	return s;
 }
@@ -45,9 +47,11 @@ void sandbox_free(struct sandbox *s)
 {
 	if (!s)
 		return;
+	names_sandbox_close(s);
 	for (size_t i = 0; i < s->n_ep; i++)
 		endpoint_free(s->ep[i]);
 	free(s->ep);
+	strv_free(s->nameservers);
 	port_release(s->n->ports, s->ports, s->n_ports);
 	free(s->ports);
 	free(s->proxies);
@@ -277,6 +281,7 @@ static void close_go(struct change *change)
 static void close_start(struct closing *c)
 {
 	c->s->closing = true;
+	names_sandbox_close(c->s);
 	c->s->n->pending++;
 	c->change.go = close_go;
 	sandbox_change(c->s, &c->change);
@@ -367,6 +372,7 @@ static void opened(struct opening *o)
 {
 	json_t *record = record_of(o->s);
 
+	names_refresh(o->s);
 	(void)map_put(o->n->sandboxes, o->s->id, o->s);
 	if (!o->n->stopping)
 		o->done(o->user, record, NULL);
@@ -446,6 +452,7 @@ static int decide(struct opening *o, struct err *e)
 	if (!host && !s->path)
 		s->path = mem_printf("%s/%s", o->n->netns_dir, s->id);
 	sandbox_gateways(s, NULL, &s->gw4, &s->gw6);
+	names_decide(s, NULL);
 	/* On networks that lead nowhere docker leaves published ports out; so do we. */
 	if (!s->gw4 && !s->gw6)
 		o->n_wanted = 0;
@@ -512,6 +519,8 @@ void net_sandbox_open(struct net *n, const struct net_sandbox_spec *spec, net_re
 		o->wanted = mem_alloc(spec->n_ports * sizeof(*o->wanted));
 		memcpy(o->wanted, spec->ports, spec->n_ports * sizeof(*o->wanted));
 	}
+	for (size_t i = 0; i < spec->n_nameservers; i++)
+		s->nameservers = strv_add(s->nameservers, spec->nameservers[i]);
 	for (size_t i = 0; i < spec->n_endpoints; i++) {
 		const struct net_endpoint_spec *es = &spec->endpoints[i];
 		struct endpoint *ep = endpoint_new(n, es);

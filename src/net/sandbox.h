@@ -13,6 +13,7 @@ struct endpoint {
 	char id[65];
 	char *want_ip, *want_ip6, *want_mac, *want_ifname;	/* as asked for, or NULL */
 	char **names, **links;		/* NULL-terminated, or NULL */
+	struct dns_host *host;		/* they are in force */
 	int gw_priority;
 	bool counted;			/* in nw->busy */
 	struct ipam *pool4, *pool6;	/* what the addresses are from; NULL: no such address, or not ours to give back */
@@ -48,6 +49,10 @@ struct sandbox {
 		int fd;			/* its socket, borrowed: the proxy's */
 	} *proxied;			/* one for each of proxies */
 	size_t n_proxies;
+	char **nameservers;		/* those asked for; NULL: the host's */
+	bool want_dns, unready;
+	int dns_udp, dns_tcp;		/* opened by a worker, until the server has them; -1 */
+	struct dns_server *server;
 	struct change *now, *later;	/* later: in order */
 };
 

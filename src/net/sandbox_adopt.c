@@ -2,6 +2,7 @@
 #include <config.h>
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,7 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "net/sandbox.h"
+#include "net/names.h"
 
 /* After a restart: sandboxes that go on are taken over, what nobody knows is removed. */
 
@@ -72,6 +73,17 @@ static int adopt_endpoint(struct endpoint *ep, struct err *e)
 	return 0;
 }
 
+/* Its processes go on whether names are answered or not. */
+static void adopt_names(struct sandbox *s)
+{
+	CLEANUP(fd_closep) int ns = s->want_dns ? open(s->path, O_RDONLY | O_CLOEXEC) : -1;
+	struct err e = { 0 };
+
+	if (ns >= 0 && names_sockets(s, ns, &e) < 0)
+		log_error("net", "%s: it finds no names until it is started again", e.msg);
+	names_refresh(s);
+}
+
 static int adopt(struct sandbox *s, const json_t *record, struct err *e)
 {
 	if (record_read(record, s, e) < 0)
@@ -95,6 +107,7 @@ static int adopt(struct sandbox *s, const json_t *record, struct err *e)
 	if (sandbox_ports_set(s, e) < 0)
 		return -1;
 	sandbox_proxies_open(s);
+	adopt_names(s);
 	return 0;
 }
 

@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "net/sandbox.h"
+#include "net/names.h"
 
 /*
  * An open sandbox comes onto a network or leaves one. The endpoint that is added or taken away is the only one whose packets are touched; the
@@ -102,6 +102,7 @@ static void connect_done(struct work *w)
 		return;
 	}
 	sandbox_ep_add(c->s, TAKE(c->ep));
+	names_refresh(c->s);
 	finish(c);
 }
 
@@ -132,6 +133,7 @@ static void connect_go(struct change *change)
 	sandbox_ep_add(s, c->ep);
 	sandbox_gateways(s, NULL, &c->gw4, &c->gw6);
 	sandbox_ep_remove(s, c->ep);
+	names_decide(s, c->ep);
 	c->w = (struct work){ .run = connect_run, .done = connect_done };
 	work_start(c->n->pool, &c->w);
 }
@@ -202,6 +204,7 @@ static void disconnect_done(struct work *w)
 		if (endpoint_dp_set(c->ep, &e) < 0 || sandbox_ports_move(c->s, c->gw4, c->gw6, &e) < 0)
 			log_warn("net", "container %s: %s", c->s->name, e.msg);
 		c->ep = NULL;
+		names_refresh(c->s);
 		finish(c);
 		return;
 	}
@@ -228,6 +231,8 @@ static void disconnect_go(struct change *change)
 		log_warn("net", "container %s: %s", c->s->name, e.msg);
 	endpoint_dp_del(ep);
 	sandbox_ep_remove(c->s, ep);
+	names_endpoint_del(ep);
+	names_refresh(c->s);
 	c->ep = ep;
 	c->w = (struct work){ .run = disconnect_run, .done = disconnect_done };
 	work_start(c->n->pool, &c->w);
@@ -259,5 +264,6 @@ json_t *net_sandbox_rename(struct net *n, const char *id, const char *name, cons
 	strv_free(TAKE(ep->names));
 	for (size_t i = 0; i < n_names; i++)
 		ep->names = strv_add(ep->names, names[i]);
+	names_refresh(s);
 	return record_of(s);
 }

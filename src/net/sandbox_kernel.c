@@ -10,7 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "net/sandbox.h"
+#include "net/names.h"
 
 /*
  * The blocking half of a sandbox. Ports first: they fail most often and cost least. Then the namespace; for each endpoint one datagram to the host's
@@ -156,7 +156,7 @@ int sandbox_kernel_open(struct sandbox *s, const struct net_port *wanted, size_t
 		close_ports(s);
 		return err_wrap(e, "container %s", s->name);
 	}
-	rc = rtnl_open(&k.host, e);
+	rc = names_sockets(s, k.ns, e) < 0 ? -1 : rtnl_open(&k.host, e);
 	for (size_t i = 0; i < s->n_ep && rc == 0; i++)
 		rc = wire_up(s, s->ep[i], &k, e);
 	if (rc == 0)
@@ -186,7 +186,7 @@ int sandbox_kernel_connect(struct sandbox *s, struct endpoint *ep, struct endpoi
 
 	if (kernel_open(&k, s, e) < 0)
 		return err_wrap(e, "container %s", s->name);
-	rc = wire_up(s, ep, &k, e);
+	rc = names_sockets(s, k.ns, e) < 0 ? -1 : wire_up(s, ep, &k, e);
 	if (rc == 0)
 		rc = routes(gw4 == s->gw4 ? NULL : gw4, gw6 == s->gw6 ? NULL : gw6, &k, e);
 	if (rc < 0 && (veth_remove(ep, k.host, &undo) < 0 || routes(s->gw4, s->gw6, &k, &undo) < 0))

@@ -1,6 +1,6 @@
 check_PROGRAMS += tests/system/net_tool
 tests_system_net_tool_SOURCES = tests/system/net_tool.c
-tests_system_net_tool_LDADD = libnet.a libstore.a libloop.a libbase.a $(BPF_LIBS) $(MNL_LIBS) $(EVENT_LIBS) $(SQLITE_LIBS) $(JANSSON_LIBS)
+tests_system_net_tool_LDADD = libnet.a libdns.a libstore.a libloop.a libbase.a $(BPF_LIBS) $(CARES_LIBS) $(MNL_LIBS) $(EVENT_LIBS) $(SQLITE_LIBS) $(JANSSON_LIBS)
 NET_SYSTEM_TESTS = tests/system/net_matrix.sh tests/system/net_restart.sh tests/system/net_lab.sh
 TESTS += $(NET_SYSTEM_TESTS)
 EXTRA_DIST += tests/system/net_lib.sh $(NET_SYSTEM_TESTS) \

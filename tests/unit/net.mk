@@ -2,7 +2,7 @@ if HAVE_CMOCKA
 net_unit_tests = tests/unit/net_ipam tests/unit/net_maglev tests/unit/net_ports tests/unit/net_proxy tests/unit/net_sandbox
 check_PROGRAMS += $(net_unit_tests)
 TESTS += $(net_unit_tests)
-net_unit_libs = libnet.a libstore.a libloop.a libbase.a $(BPF_LIBS) $(MNL_LIBS) $(EVENT_LIBS) $(SQLITE_LIBS) $(JANSSON_LIBS) $(CMOCKA_LIBS)
+net_unit_libs = libnet.a libdns.a libstore.a libloop.a libbase.a $(BPF_LIBS) $(CARES_LIBS) $(MNL_LIBS) $(EVENT_LIBS) $(SQLITE_LIBS) $(JANSSON_LIBS) $(CMOCKA_LIBS)
 tests_unit_net_ipam_SOURCES = tests/unit/net_ipam.c
 tests_unit_net_ipam_LDADD = $(net_unit_libs)
 tests_unit_net_maglev_SOURCES = tests/unit/net_maglev.c

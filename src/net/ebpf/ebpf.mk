@@ -1,4 +1,5 @@
 libnet_a_SOURCES += \
+	src/net/ebpf/dns.c src/net/ebpf/dns.h \
 	src/net/ebpf/ebpf.c \
 	src/net/ebpf/ebpf_priv.h \
 	src/net/ebpf/hook.c \
@@ -9,3 +10,4 @@ libnet_a_SOURCES += \
 	src/net/ebpf/sweep.c \
 	src/net/ebpf/trace.c
 src/net/ebpf/ebpf.$(OBJEXT) src/net/ebpf/hook.$(OBJEXT) src/net/ebpf/inspect.$(OBJEXT) src/net/ebpf/lb.$(OBJEXT) src/net/ebpf/pin.$(OBJEXT) src/net/ebpf/publish.$(OBJEXT) src/net/ebpf/sweep.$(OBJEXT) src/net/ebpf/trace.$(OBJEXT): $(bpf_skels)
+src/net/ebpf/dns.$(OBJEXT): $(bpf_skels)
