@@ -18,7 +18,7 @@ static const struct api_route *const api_tables[] = {
 	api_routes_registry,
 	api_routes_images,
 	api_routes_networks,
-	api_routes_lab,
+	api_routes_lab, api_routes_names,
 	api_routes_stats,
 	api_routes_volumes,
 	api_routes_archive,

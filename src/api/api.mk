@@ -12,6 +12,7 @@ libapi_a_SOURCES = \
 	src/api/streams.c \
 	src/api/exec.c \
 	src/api/images.c \
+	src/api/names.c \
 	src/api/lab.c \
 	src/api/metrics.c src/api/metrics.h \
 	src/api/registry.c \

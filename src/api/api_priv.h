@@ -53,7 +53,7 @@ extern const struct api_route
 	api_routes_registry[],
 	api_routes_images[],
 	api_routes_networks[],
-	api_routes_lab[],
+	api_routes_lab[], api_routes_names[],
 	api_routes_stats[],
 	api_routes_volumes[],
 	api_routes_archive[],

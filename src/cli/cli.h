@@ -45,6 +45,7 @@ extern const struct command
 	commands_inspect[],
 	commands_network[],
 	commands_net[],
+	commands_dns[],
 	commands_network_edit[],
 	commands_system[],
 	commands_stream[],

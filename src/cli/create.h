@@ -64,6 +64,7 @@
 	{ "network", 0, FLAG_LIST, "Connect a container to a network", .word = "network" }, \
 	{ "net", 0, FLAG_LIST, "Connect a container to a network", .word = "network", .hidden = true }, \
 	{ "network-alias", 0, FLAG_LIST, "Add network-scoped alias for the container" }, \
+	{ "net-alias", 0, FLAG_LIST, "Add network-scoped alias for the container", .hidden = true }, \
 	{ "no-healthcheck", 0, FLAG_BOOL, "Disable any container-specified HEALTHCHECK" }, \
 	{ "oom-kill-disable", 0, FLAG_BOOL, "Disable OOM Killer" }, \
 	{ "oom-score-adj", 0, FLAG_INT, "Tune host's OOM preferences (-1000 to 1000)" }, \

@@ -99,7 +99,8 @@ struct flat {
 /* --ip and its kin, which say what the long form says for the first network. */
 static int flat_flags(const struct flags *f, json_t *ep, struct err *e)
 {
-	static const struct flat lists[] = { { "network-alias", "Aliases", "alias", "network alias" }, { "link", "Links", NULL, NULL } };
+	static const struct flat lists[] = { { "network-alias", "Aliases", "alias", "network alias" },
+						{ "net-alias", "Aliases", "alias", "network alias" }, { "link", "Links", NULL, NULL } };
 	static const struct flat texts[] = { { "ip", "IPv4Address", "ip", "IPv4 address" }, { "ip6", "IPv6Address", "ip6", "IPv6 address" } };
 
 	for (size_t i = 0; i < N(lists); i++) {

@@ -7,7 +7,8 @@
  * in the view "app" is looked up as it stands first (a container may be called so) and then as "web".
  *
  * Turns: each answer with several records begins one member later than the one before. The counter belongs to the name, not to the asker,
- * as with every server that rotates; members keep the order in which they came.
+ * as with every server that rotates; members keep the order in which they came. A and AAAA count for themselves: resolvers ask both each time, and with
+ * one counter two members would never change places.
  */
 #include <config.h>
 
@@ -37,7 +38,7 @@ struct name_set {
 	struct name_set *next;		/* in the bucket */
 	uint64_t hash;
 	struct member *members;
-	uint32_t n, turn;
+	uint32_t n, turn[3];		/* of A, AAAA, all others */
 	uint8_t len;
 	uint8_t w[];
 };
@@ -346,7 +347,7 @@ static void write_targets(struct dns_writer *w, const struct dns_view *v, const 
 static enum dns_found answer(const struct dns_view *v, struct name_set *s, uint16_t type, struct dns_writer *w)
 {
 	bool ready = any_ready(s), wrote = false;
-	uint32_t first = s->n > 1 ? s->turn++ % s->n : 0;
+	uint32_t *turn = &s->turn[type == DNS_A ? 0 : type == DNS_AAAA ? 1 : 2], first = s->n > 1 ? (*turn)++ % s->n : 0;
 
 	for (uint32_t i = 0; i < s->n; i++) {
 		const struct member *m = &s->members[first + i < s->n ? first + i : first + i - s->n];

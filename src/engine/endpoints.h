@@ -37,6 +37,8 @@ void event_network(struct engine *en, const char *action, const char *id, const 
 int hosts_of(const struct container *c, struct buf *b, struct err *e);
 /* Adds the lines of one endpoint record and takes out those with the addresses of another; each may be NULL. By a worker, best effort. */
 void hosts_change(struct container *c, const json_t *add, const json_t *del);
+/* resolv_renew.c: the container has a name server now that it had not when its resolv.conf was written. By a worker, best effort. */
+void resolv_renew(struct container *c);
 /* Containers with links to this one hear of its address. */
 void hosts_relink(struct container *t);
 

@@ -28,8 +28,10 @@ libengine_a_SOURCES = \
 	src/engine/logs.c \
 	src/engine/lab.c src/engine/lab.h \
 	src/engine/mounts.c src/engine/mounts.h \
+	src/engine/names.c src/engine/names.h \
 	src/engine/networks.c \
 	src/engine/pause.c \
+	src/engine/resolv.c src/engine/resolv.h src/engine/resolv_renew.c \
 	src/engine/prepare.c src/engine/prepare.h \
 	src/engine/provide.c \
 	src/engine/restart.c \

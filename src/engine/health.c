@@ -136,6 +136,7 @@ static void result(struct health *h, int code, const char *text, size_t n)
 		char *event CLEANUP(mem_freep) = mem_printf("health_status: %s", now);
 
 		doc_set(s, "Status", json_string(now));
+		net_sandbox_ready(c->en->net, c->id, !str_eq(now, "unhealthy"));
 		container_save(c, NULL, NULL);
 		(void)FAULT("engine.health");
 		event_container(c, event, NULL);

@@ -298,8 +298,12 @@ static void on_connected(void *user, json_t *record, const struct err *e)
 		return;
 	}
 	if (c->net_open) {
+		bool had_names = *json_str(c->net, "Nameserver", "");
+
 		json_decref(c->net);
 		c->net = json_incref(record);
+		if (!had_names && *json_str(c->net, "Nameserver", ""))
+			resolv_renew(c);
 	}
 	hosts_change(c, endpoint_record(c, x->network), NULL);
 	connect_save(x, c);

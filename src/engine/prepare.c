@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "engine/mounts.h"
+#include "engine/resolv.h"
 
 /* Itself, or the one whose network and with it whose names it shares. */
 static struct container *names_owner(struct container *c, struct err *e)
@@ -68,6 +69,7 @@ struct prepare *prepare_new(struct container *c, struct err *e)
 	p->mounts = json_incref(doc_mounts(c));
 	p->path = json_str(c->doc, "Path", "");
 	p->netns = mem_strdup(json_str(c->net, "NetNS", ""));
+	p->nameserver = mem_strdup(json_str(c->net, "Nameserver", ""));
 	p->cgroup = container_cgroup(c);
 	if (names_of(p, c, e) < 0) {
 		prepare_free(p);
@@ -92,6 +94,7 @@ void prepare_free(struct prepare *p)
 	free(p->dir);
 	free(p->run_dir);
 	free(p->netns);
+	free(p->nameserver);
 	free(p->hostname);
 	free(p->files);
 	free(p->hosts);
@@ -134,54 +137,12 @@ static void hosts_text(const struct prepare *p, struct buf *b)
 		buf_adds(b, p->hosts);
 }
 
-static void list_line(const json_t *host, const char *key, const char *word, struct buf *b)
+static void resolv_make(const struct prepare *p, struct buf *b)
 {
-	json_t *list = json_arr(host, key), *v;
-	size_t i;
-
-	if (!json_array_size(list))
-		return;
-	buf_adds(b, word);
-	json_array_foreach(list, i, v)
-		buf_printf(b, " %s", json_string_value(v));
-	buf_addc(b, '\n');
-}
-
-/* The host's, without name servers on loopback: these are not the container's loopback. What was asked for replaces it. */
-static void resolv_text(const struct prepare *p, struct buf *b)
-{
-	bool own_servers = json_array_size(json_arr(p->host, "Dns")) > 0, own_search = json_array_size(json_arr(p->host, "DnsSearch")) > 0,
-	     own_options = json_array_size(json_arr(p->host, "DnsOptions")) > 0;
 	struct buf host = BUF_INIT;
-	char *save = NULL;
-	json_t *v;
-	size_t i;
 
-	json_array_foreach(json_arr(p->host, "Dns"), i, v)
-		buf_printf(b, "nameserver %s\n", json_string_value(v));
-	if (!own_search || !str_eq(json_at(json_arr(p->host, "DnsSearch"), 0), "."))
-		list_line(p->host, "DnsSearch", "search", b);
-	list_line(p->host, "DnsOptions", "options", b);
-	if (file_read_at(AT_FDCWD, "/etc/resolv.conf", 65536, &host) == 0 && host.data) {
-		for (char *line = strtok_r(host.data, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-			const char *value = line + strcspn(line, " \t");
-
-			value += strspn(value, " \t");
-			if (str_starts(line, "nameserver")) {
-				if (own_servers || (!p->host_net && (str_starts(value, "127.") || str_eq(value, "::1"))))
-					continue;
-			} else if (str_starts(line, "search") || str_starts(line, "domain")) {
-				if (own_search)
-					continue;
-			} else if (str_starts(line, "options")) {
-				if (own_options)
-					continue;
-			} else {
-				continue;
-			}
-			buf_printf(b, "%s\n", line);
-		}
-	}
+	(void)file_read_at(AT_FDCWD, "/etc/resolv.conf", 65536, &host);		/* may be missing */
+	resolv_text(p->host, host.data ? host.data : "", p->nameserver, p->host_net, b);
 	buf_done(&host);
 }
 
@@ -225,7 +186,7 @@ static int write_names(struct prepare *p)
 	int r;
 
 	hosts_text(p, &hosts);
-	resolv_text(p, &resolv);
+	resolv_make(p, &resolv);
 	buf_printf(&name, "%s\n", p->hostname);
 	r = put_file(p->files, "hosts", hosts.data ? hosts.data : "", hosts.len, 0644, &p->e) < 0 ||
 	    put_file(p->files, "resolv.conf", resolv.data ? resolv.data : "", resolv.len, 0644, &p->e) < 0 ||

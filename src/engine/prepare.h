@@ -11,7 +11,7 @@ struct prepare {
 	struct work work;
 	struct container *c;		/* for done(); the worker does not look into it */
 	char id[ID_LEN + 1];
-	char *dir, *run_dir, *netns, *hostname, *cgroup;
+	char *dir, *run_dir, *netns, *nameserver, *hostname, *cgroup;
 	char *files;			/* hosts, hostname, resolv.conf; another container's when it shares that one's network */
 	char *hosts;			/* the lines of its networks and links */
 	char *gateway;			/* what "host-gateway" stands for */

@@ -279,8 +279,14 @@ static void open_sandbox(struct container *c, const struct net_port *ports, size
 	struct endpoint_want *w = mem_zalloc((n + 1) * sizeof(*w));
 	struct net_endpoint_spec *specs = mem_zalloc((n + 1) * sizeof(*specs));
 	struct net_sandbox_spec spec = { .id = c->id, .name = container_name(c), .endpoints = specs, .n_endpoints = n, .ports = ports, .n_ports = n_ports };
+	char **nameservers = NULL;
 	const char *network;
 
+	json_array_foreach(json_arr(doc_host(c), "Dns"), i, ep)
+		nameservers = strv_add(nameservers, json_string_value(ep));
+	spec.nameservers = (const char *const *)nameservers;
+	spec.n_nameservers = nameservers ? strv_len(nameservers) : 0;
+	i = 0;
 	json_object_foreach(networks, network, ep) {
 		endpoint_spec(c, network, ep, &w[i]);
 		specs[i] = w[i].spec;
@@ -289,6 +295,7 @@ static void open_sandbox(struct container *c, const struct net_port *ports, size
 	net_sandbox_open(c->en->net, &spec, net_opened, c);
 	for (i = 0; i < n; i++)
 		endpoint_want_done(&w[i]);
+	strv_free(nameservers);
 	free(w);
 	free(specs);
 }
@@ -389,6 +396,7 @@ void container_adopt(struct container *c)
 			c->net_open = true;
 			if (net_sandbox_adopt(c->en->net, c->id, c->net, &e) < 0)
 				log_error("engine", "container %.12s runs, but its network could not be taken over: %s", c->id, e.msg);
+			net_sandbox_ready(c->en->net, c->id, !str_eq(json_str(json_obj(doc_state(c), "Health"), "Status", ""), "unhealthy"));
 		}
 		if (st.running)
 			log_info("engine", "container %.12s (%s) goes on running, pid %d", c->id, container_name(c), (int)st.pid);

@@ -17,6 +17,7 @@ SH_LOG_COMPILER = bash
 include tests/system/oci.mk
 include tests/system/monitor.mk
 include tests/system/net.mk
+include tests/system/dns.mk
 include tests/system/networks.mk
 include tests/system/ops.mk
 include tests/system/options.mk

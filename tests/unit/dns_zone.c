@@ -128,6 +128,8 @@ static void test_turns(void **state)
 	dns_host_name(a, "search");
 	dns_host_name(b, "search");
 	assert_string_equal(ASK1("search", DNS_A), "172.18.0.2 172.18.0.3");
+	/* Resolvers ask for AAAA in between. */
+	assert_string_equal(ASK1("search", DNS_AAAA), "NODATA");
 	assert_string_equal(ASK1("search", DNS_A), "172.18.0.3 172.18.0.2");
 	assert_string_equal(ASK1("search", DNS_A), "172.18.0.2 172.18.0.3");
 	dns_host_name(c, "search");

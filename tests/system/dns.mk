@@ -1,0 +1,2 @@
+TESTS += tests/system/dns.sh
+EXTRA_DIST += tests/system/dns.sh
