@@ -219,6 +219,11 @@ static void security(struct body *b)
 
 static void resources(struct body *b)
 {
+	static const struct { const char *flag, *key; int (*parse)(const char *, json_t *, struct err *); } rates[] = {
+		{ "blkio-weight-device", "BlkioWeightDevice", spec_weight }, { "device-read-bps", "BlkioDeviceReadBps", spec_throttle_bytes },
+		{ "device-write-bps", "BlkioDeviceWriteBps", spec_throttle_bytes }, { "device-read-iops", "BlkioDeviceReadIOps", spec_throttle_number },
+		{ "device-write-iops", "BlkioDeviceWriteIOps", spec_throttle_number },
+	};
 	json_t *h = b->host, *ulimits = json_array(), *devices = json_array();
 
 	number(b, h, "memory", "Memory");
@@ -233,6 +238,12 @@ static void resources(struct body *b)
 	text(b, h, "cpuset-cpus", "CpusetCpus");
 	text(b, h, "cpuset-mems", "CpusetMems");
 	number(b, h, "blkio-weight", "BlkioWeight");
+	for (size_t i = 0; i < N(rates); i++) {
+		json_t *devs = json_array();
+
+		each(b, rates[i].flag, devs, rates[i].parse);
+		put_unless_empty(b, h, rates[i].key, devs);
+	}
 	number(b, h, "pids-limit", "PidsLimit");
 	boolean(b, h, "oom-kill-disable", "OomKillDisable");
 	number(b, h, "oom-score-adj", "OomScoreAdj");

@@ -13,6 +13,7 @@
 	{ "annotation", 0, FLAG_LIST, "Add an annotation to the container (passed through to the OCI runtime)", .word = "map" }, \
 	{ "attach", 'a', FLAG_LIST, "Attach to STDIN, STDOUT or STDERR", .check = spec_check_attach }, \
 	{ "blkio-weight", 0, FLAG_INT, "Block IO (relative weight), between 10 and 1000, or 0 to disable", .word = "uint16" }, \
+	{ "blkio-weight-device", 0, FLAG_LIST, "Block IO weight (relative device weight)" }, \
 	{ "cap-add", 0, FLAG_LIST, "Add Linux capabilities" }, \
 	{ "cap-drop", 0, FLAG_LIST, "Drop Linux capabilities" }, \
 	{ "cgroup-parent", 0, FLAG_STRING, "Optional parent cgroup for the container" }, \
@@ -26,6 +27,10 @@
 	{ "cpuset-mems", 0, FLAG_STRING, "MEMs in which to allow execution (0-3, 0,1)" }, \
 	{ "device", 0, FLAG_LIST, "Add a host device to the container" }, \
 	{ "device-cgroup-rule", 0, FLAG_LIST, "Add a rule to the cgroup allowed devices list" }, \
+	{ "device-read-bps", 0, FLAG_LIST, "Limit read rate (bytes per second) from a device" }, \
+	{ "device-read-iops", 0, FLAG_LIST, "Limit read rate (IO per second) from a device" }, \
+	{ "device-write-bps", 0, FLAG_LIST, "Limit write rate (bytes per second) to a device" }, \
+	{ "device-write-iops", 0, FLAG_LIST, "Limit write rate (IO per second) to a device" }, \
 	{ "dns", 0, FLAG_LIST, "Set custom DNS servers" }, \
 	{ "dns-option", 0, FLAG_LIST, "Set DNS options" }, \
 	{ "dns-opt", 0, FLAG_LIST, "Set DNS options", .hidden = true }, \

@@ -266,6 +266,40 @@ int spec_device(const char *text, json_t *devices, struct err *e)
 	return d ? json_array_append_new(devices, d) : err_set(e, ERR_INVALID, "an argument is not valid UTF-8");
 }
 
+static int device_number(const char *text, const char *key, bool bytes, json_t *devices, struct err *e)
+{
+	const char *colon = strrchr(text, ':');
+	char *path CLEANUP(mem_freep) = colon ? mem_strndup(text, (size_t)(colon - text)) : NULL;
+	uint64_t n = 0;
+	json_t *d;
+
+	if (!colon || colon == text || !colon[1])
+		return err_set(e, ERR_INVALID, "bad format: %.200s", text);
+	if (!str_starts(path, "/dev/"))
+		return err_set(e, ERR_INVALID, "bad format for device path: %.200s", text);
+	if ((bytes ? str_to_size(colon + 1, &n) : str_to_u64(colon + 1, 0, INT64_MAX, &n)) < 0)
+		return err_set(e, ERR_INVALID, bytes ? "invalid rate for device: %.200s. The correct format is <device-path>:<number>[<unit>]. Number must be a "
+			       "positive integer. Unit is optional and can be kb, mb, or gb" :
+			       "invalid rate for device: %.200s. The correct format is <device-path>:<number>. Number must be a positive integer", text);
+	d = json_pack("{s:s, s:I}", "Path", path, key, (json_int_t)n);
+	return d ? json_array_append_new(devices, d) : err_set(e, ERR_INVALID, "an argument is not valid UTF-8");
+}
+
+int spec_throttle_bytes(const char *text, json_t *devices, struct err *e)
+{
+	return device_number(text, "Rate", true, devices, e);
+}
+
+int spec_throttle_number(const char *text, json_t *devices, struct err *e)
+{
+	return device_number(text, "Rate", false, devices, e);
+}
+
+int spec_weight(const char *text, json_t *devices, struct err *e)
+{
+	return device_number(text, "Weight", false, devices, e);
+}
+
 int spec_env(const char *text, json_t *env, struct err *e)
 {
 	char *pair CLEANUP(mem_freep) = NULL;

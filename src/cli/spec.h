@@ -19,6 +19,10 @@ int spec_mount(const char *text, json_t *mounts, struct err *e);
 int spec_restart(const char *text, json_t **ret, struct err *e);
 int spec_ulimit(const char *text, json_t *ulimits, struct err *e);
 int spec_device(const char *text, json_t *devices, struct err *e);
+/* "/dev/sda:1mb" and "/dev/sda:1000" to {"Path", "Rate"}; "/dev/sda:200" to {"Path", "Weight"}. */
+int spec_throttle_bytes(const char *text, json_t *devices, struct err *e);
+int spec_throttle_number(const char *text, json_t *devices, struct err *e);
+int spec_weight(const char *text, json_t *devices, struct err *e);
 /* "K=V", or "K": the value this process has. */
 int spec_env(const char *text, json_t *env, struct err *e);
 int spec_env_file(const char *path, json_t *env, struct err *e);

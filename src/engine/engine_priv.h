@@ -62,6 +62,7 @@ struct container {
 	struct exec *execs;		/* newest first, until they are forgotten */
 	struct health *health;		/* NULL: it has no check, or does not run */
 	bool pausing;			/* the monitor is freezing or thawing it */
+	bool updating;			/* new limits are on their way */
 	bool lost;			/* it was running when the machine went down */
 	struct loop_timer *restart_timer;
 	int64_t restart_pause_ns;

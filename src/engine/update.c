@@ -10,24 +10,27 @@
 struct updating {
 	struct container *c;
 	json_t *host;			/* the new one */
+	bool begun;
 	void (*done)(void *user, const json_t *result, const struct err *e);
 	void *user;
 	struct err e;
 };
 
-static const char *const numbers[] = { "BlkioWeight", "CpuShares", "CpuPeriod", "CpuQuota", "Memory", "MemoryReservation", "MemorySwap", "NanoCpus",
-				       "PidsLimit" };
+static const char *const numbers[] = { "BlkioWeight", "CpuRealtimePeriod", "CpuRealtimeRuntime", "CpuShares", "CpuPeriod", "CpuQuota", "Memory",
+				       "MemoryReservation", "MemorySwap", "NanoCpus", "PidsLimit" };
 static const char *const texts[] = { "CpusetCpus", "CpusetMems" };
 static const char *const lists[] = { "BlkioWeightDevice", "BlkioDeviceReadBps", "BlkioDeviceWriteBps", "BlkioDeviceReadIOps", "BlkioDeviceWriteIOps" };
 /* What a running container, or the engine, cannot change. */
-static const char *const refused[] = { "CpuRealtimePeriod", "CpuRealtimeRuntime", "KernelMemory", "KernelMemoryTCP", "MemorySwappiness", "OomKillDisable",
-				       "Init", "Ulimits", "Devices", "DeviceCgroupRules", "DeviceRequests", "CpuCount", "CpuPercent", "IOMaximumIOps",
-				       "IOMaximumBandwidth", "CgroupParent" };
+static const char *const refused[] = { "KernelMemory", "KernelMemoryTCP", "MemorySwappiness", "OomKillDisable", "Init", "Ulimits", "Devices",
+				       "DeviceCgroupRules", "DeviceRequests", "CpuCount", "CpuPercent", "IOMaximumIOps", "IOMaximumBandwidth",
+				       "CgroupParent" };
 
 static void finish(struct updating *u, const struct err *e)
 {
 	json_t *result = e ? NULL : json_pack("{s:[]}", "Warnings");
 
+	if (u->begun)
+		u->c->updating = false;
 	u->done(u->user, result, e);
 	json_decref(result);
 	json_decref(u->host);
@@ -130,6 +133,8 @@ void engine_update(struct engine *en, const char *ref, const json_t *body, void 
 		err_set(&u->e, ERR_CONFLICT, "Container is marked for removal and cannot be \"update\".");
 	} else if (u->c && u->c->phase == PHASE_STARTING) {
 		err_set(&u->e, ERR_CONFLICT, "container %s is just starting: try again", u->c->id);
+	} else if (u->c && u->c->updating) {
+		err_set(&u->e, ERR_CONFLICT, "container %s is just being updated: try again", u->c->id);
 	} else if (u->c) {
 		u->host = json_copy(doc_host(u->c));
 		if (merge(u->host, doc_host(u->c), body, &u->e) == 0)
@@ -139,6 +144,7 @@ void engine_update(struct engine *en, const char *ref, const json_t *body, void 
 		waiter_later(en, later, u, &u->e);
 		return;
 	}
+	u->begun = u->c->updating = true;
 	if (u->c->phase == PHASE_RUNNING && u->c->rt) {
 		/* "No limit" has to be said to a group that may have one. */
 		if (json_i64(u->host, "PidsLimit", 0) <= 0 && json_i64(doc_host(u->c), "PidsLimit", 0) > 0)

@@ -58,6 +58,8 @@ kedge run -d --name slow --health-cmd 'test -e /tmp/up' --health-interval 60s --
 check "start period: failures do not count" until_ok 10 is slow '{{len .State.Health.Log}} {{.State.Health.Status}} {{.State.Health.FailingStreak}}' "3 starting 0"
 kedge exec slow touch /tmp/up
 check "start period: a success does" until_ok 10 is slow '{{.State.Health.Status}}' healthy
+check "filter health=healthy" equal "$(kedge ps --filter health=healthy --format '{{.Names}}' | sort | tr '\n' ' ')" "slow talks "
+check "filter health=unhealthy" equal "$(kedge ps --filter health=unhealthy --format '{{.Names}}' | sort | tr '\n' ' ')" "absent hangs "
 check "an interval below a millisecond" has "$(kedge run --health-cmd true --health-interval 10us busybox true 2>&1)" "Interval in Healthcheck cannot be less than 1ms"
 check "retries below nothing" has "$(kedge run --health-cmd true --health-retries=-1 busybox true 2>&1)" "egative"
 kedge export slow 2>/dev/null | kedge import --change 'HEALTHCHECK --interval=200ms --retries=1 CMD test -e /etc/passwd' - checked >/dev/null

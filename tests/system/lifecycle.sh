@@ -80,6 +80,14 @@ true"
 	check "$cli update: pids in the cgroup" equal "$(cgroup_file "$cid" pids.max)" 50
 	check "$cli update: no pids limit" equal "$(x update --pids-limit -1 $n; cgroup_file "$cid" pids.max)" "$n
 max"
+	if [ -b /dev/loop0 ] && [ -e /sys/fs/cgroup/blkio/blkio.throttle.read_bps_device ]; then
+		check "$cli run: device rates, in the cgroup" equal "$(x run -d --name rated --device-read-bps /dev/loop0:1mb --device-write-iops /dev/loop0:70 busybox sleep 1000 >/dev/null
+			cgroup_file "$(kedge inspect -f '{{.Id}}' rated)" blkio.throttle.read_bps_device; cgroup_file "$(kedge inspect -f '{{.Id}}' rated)" blkio.throttle.write_iops_device)" "7:0 1048576
+7:0 70"
+		check "update: device rates, in the cgroup" equal "$(post -d '{"BlkioDeviceReadBps":[{"Path":"/dev/loop0","Rate":2048}]}' http://localhost/containers/rated/update
+			cgroup_file "$(kedge inspect -f '{{.Id}}' rated)" blkio.throttle.read_bps_device)" "2007:0 2048"
+		x rm -f rated >/dev/null
+	fi
 	check "$cli update: too little memory" has "$(x update -m 1m $n 2>&1)" "Minimum memory limit allowed is 6MB"
 	check "$cli update: conflicting CPU options" has "$(x update --cpu-quota 10000 $n 2>&1)" "Conflicting options: CPU Quota cannot be updated as NanoCPUs has already been set"
 	check "$cli update: a CPU that is not there" status 1 x update --cpuset-cpus 999 $n
@@ -120,9 +128,33 @@ kedge rm ww >/dev/null
 wait $waiter
 check "wait: removed" equal "$(cat "$tmp/waited")" '{"StatusCode":0}'
 check "wait: an unknown condition" equal "$(kedge create --name ww busybox true >/dev/null; code -X POST 'http://localhost/containers/ww/wait?condition=never'; kedge rm ww >/dev/null)" 400
-check "update: what cannot be updated" equal "$(kedge create --name ww busybox true >/dev/null; post -d '{"CpuRealtimeRuntime":5}' http://localhost/containers/ww/update; cat "$tmp/body"; kedge rm ww >/dev/null)" \
-	'400{"message":"CpuRealtimeRuntime cannot be updated"}'
+check "update: what cannot be updated" equal "$(kedge create --name ww busybox true >/dev/null; post -d '{"CgroupParent":"/x"}' http://localhost/containers/ww/update; cat "$tmp/body"; kedge rm ww >/dev/null)" \
+	'400{"message":"CgroupParent cannot be updated"}'
 [ ! -x /usr/bin/crun ] || check "--init with another runtime is refused" has "$(kedge run --rm --init --runtime crun busybox true 2>&1)" "Init: the init is part of kedge's own runtime"
+
+# The engine dies in the middle: what it says afterwards is so.
+kedge run -d --name mid -m 64m busybox sleep 1000 >/dev/null
+cid=$(kedge inspect -f '{{.Id}}' mid)
+frozen() { grep -q FROZEN "$(find /sys/fs/cgroup -path "*/$id/$cid/freezer.state" -print -quit)" 2>/dev/null || grep -q 'frozen 1' "$(find /sys/fs/cgroup -path "*/$id/$cid/cgroup.events" -print -quit)"; }
+engine_stop
+for at in engine.paused engine.save engine.update; do
+	KEDGE_FAULT=$at:1:kill engine_start
+	case $at in
+	engine.update) kedge update -m 96m --memory-swap 192m mid >/dev/null 2>&1 || true ;;
+	engine.paused) kedge pause mid >/dev/null 2>&1 || true ;;
+	*) kedge unpause mid >/dev/null 2>&1 || true ;;
+	esac
+	wait "$engine_pid" 2>/dev/null || true
+	engine_pid=
+	engine_start
+	check "killed at $at: paused or not, as it says" equal "$(state mid Paused)" "$(frozen && echo true || echo false)"
+	[ "$(state mid Paused)" = false ] || [ $at = engine.paused ] || kedge unpause mid >/dev/null
+	check "killed at $at: it can be updated" equal "$(kedge update -m 80m --memory-swap 160m mid; cat "$(find /sys/fs/cgroup \( -path "*/$id/$cid/memory.limit_in_bytes" -o -path "*/$id/$cid/memory.max" \) -print -quit)")" "mid
+83886080"
+	engine_stop
+done
+engine_start
+kedge rm -f mid >/dev/null
 
 # Restart policies.
 count() { kedge inspect -f '{{.RestartCount}}' "$1"; }
