@@ -66,6 +66,8 @@ static struct proxy_target proxy_target(const struct sandbox *s, const struct po
 {
 	struct proxy_target to = { .proto = b->proto, .port = b->port, .first = b->count > 1 ? b->host_port : 0 };
 
+	if (b->v6 && s->gw6 && s->gw6->has6)
+		to.addr6 = s->gw6->addr6;
 	(void)target(s, b, &to.addr);		/* ::, nobody, without one */
 	return to;
 }

@@ -22,6 +22,7 @@ struct proxy_port;
 struct proxy_target {
 	uint8_t proto;
 	struct in6_addr addr;		/* the container; unspecified: nobody */
+	struct in6_addr addr6;		/* the same for clients that come over IPv6; ::: there is no other */
 	uint16_t port;
 	uint16_t first;			/* not 0 (TCP): connections come on many ports; one to port h goes to port + (h - first) */
 };

@@ -291,8 +291,12 @@ static struct proxy_target target_of(const struct proxy_port *p, int client)
 	union proxy_addr sa = { 0 };
 	socklen_t len = sizeof(sa);
 
-	if (to.first && getsockname(client, &sa.sa, &len) == 0)
+	if ((!to.first && IN6_IS_ADDR_UNSPECIFIED(&to.addr6)) || getsockname(client, &sa.sa, &len) < 0)
+		return to;
+	if (to.first)
 		to.port = (uint16_t)(to.port + ntohs(sa.sa.sa_family == AF_INET ? sa.v4.sin_port : sa.v6.sin6_port) - to.first);
+	if (sa.sa.sa_family == AF_INET6 && !IN6_IS_ADDR_V4MAPPED(&sa.v6.sin6_addr) && !IN6_IS_ADDR_UNSPECIFIED(&to.addr6))
+		to.addr = to.addr6;
 	return to;
 }
 

@@ -285,13 +285,17 @@ static struct udp_flow *flow_new(struct proxy_port *p, const struct udp_key *k)
 {
 	struct proxy_thread *t = p->t;
 	struct udp_flows *fs = p->flows;
+	struct proxy_target to = p->to;
 	union proxy_addr sa;
-	socklen_t len = proxy_target_addr(&p->to, &sa);
+	socklen_t len;
 	struct udp_flow *f, **b;
 	int fd;
 
 	if (addr_is_any(&p->to.addr))
 		return NULL;
+	if (!addr_is4(&k->addr) && !IN6_IS_ADDR_UNSPECIFIED(&to.addr6))
+		to.addr = to.addr6;
+	len = proxy_target_addr(&to, &sa);
 	if (t->flows >= t->flows_max)
 		flow_free(t->oldest);
 	fd = socket(sa.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_UDP);
