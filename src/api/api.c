@@ -55,7 +55,6 @@ void api_handle(struct http_req *r, void *user)
 {
 	const char *method = http_req_method(r), *path;
 	struct api_call *c = mem_zalloc(sizeof(*c));
-	bool known_path = false;
 	struct err e = { 0 };
 
 	*c = (struct api_call){ .api = user, .r = r, .refs = 1 };
@@ -78,12 +77,9 @@ void api_handle(struct http_req *r, void *user)
 				rt->fn(c);
 				return;
 			}
-			known_path = true;
 			free(TAKE(c->arg));
 		}
 	}
-	if (known_path)
-		http_reply(r, 405, "application/json", "{\"message\":\"method not allowed\"}", 32);
-	else
-		http_reply(r, 404, "application/json", "{\"message\":\"page not found\"}", 28);
+	/* A path that is there for another method too, as with dockerd. */
+	http_reply(r, 404, "application/json", "{\"message\":\"page not found\"}", 28);
 }

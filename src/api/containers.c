@@ -123,8 +123,18 @@ static void api_create(struct api_call *c)
 	api_read_json(c, false, api_create_body);
 }
 
+/* Up to API 1.23 a HostConfig could come with the start: who still sends one must not be told that it works. */
 static void api_start(struct api_call *c)
 {
+	const char *length = http_req_header(c->r, "Content-Length");
+	struct err e = { 0 };
+	int64_t n = 0;
+
+	if (http_req_header(c->r, "Transfer-Encoding") || (length && (str_to_i64(length, 0, INT64_MAX, &n) < 0 || n > 7))) {
+		err_set(&e, ERR_INVALID, "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24");
+		api_reply_err(c, &e);
+		return;
+	}
 	engine_start(c->api->engine, c->arg, api_done_empty, api_call_ref(c));
 }
 
