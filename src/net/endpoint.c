@@ -144,10 +144,12 @@ int endpoint_decide(struct endpoint *ep, const char *network, struct err *e)
 	if (nw->driver == DRIVER_HOST || nw->driver == DRIVER_NULL) {
 		if (ep->want_ip || ep->want_ip6)
 			return err_set(e, ERR_INVALID, "the network %s gives no addresses: '%s' cannot be asked for", nw->name, ep->want_ip ? ep->want_ip : ep->want_ip6);
+		ep->decided = true;
 		return 0;
 	}
-	if (nw->driver == DRIVER_BRIDGE && !nw->ifindex)
-		return err_set(e, ERR_UNAVAILABLE, "network %s has no bridge: %s could not be made, the engine's log says why", nw->name, nw->bridge);
+	if (!nw->ifindex)
+		return err_set(e, ERR_UNAVAILABLE, "network %s is out of service: %s could not be had, the engine's log says why", nw->name,
+			       nw->driver == DRIVER_BRIDGE ? nw->bridge : nw->parent);
 	if (addresses(ep, e) < 0) {
 		give_addresses(ep);
 		return nw->resting && (e->kind == ERR_UNAVAILABLE || e->kind == ERR_FORBIDDEN) ? 1 : -1;
@@ -160,8 +162,16 @@ int endpoint_decide(struct endpoint *ep, const char *network, struct err *e)
 	} else {
 		network_mac_new(ep->mac);
 	}
-	(void)snprintf(ep->veth, sizeof(ep->veth), "kv%.10s", ep->id);
+	/* A macvlan has no end on our side. */
+	if (nw->driver == DRIVER_BRIDGE)
+		(void)snprintf(ep->veth, sizeof(ep->veth), "kv%.10s", ep->id);
+	ep->decided = true;
 	return 0;
+}
+
+bool endpoint_has_link(const struct endpoint *ep)
+{
+	return ep->nw && (ep->nw->driver == DRIVER_BRIDGE || ep->nw->driver == DRIVER_MACVLAN);
 }
 
 const struct net_cidr *endpoint_subnet(const struct endpoint *ep, bool v6)

@@ -75,6 +75,10 @@ struct network {
 	bool masquerade, icc;
 	bool no_gateway;		/* gateway mode isolated: the bridge has no address */
 	char host_ip[ADDR_TEXT];	/* where ports are published that name no address; "" everywhere */
+	/* DRIVER_MACVLAN */
+	char parent[16];		/* link of the host */
+	bool own_parent;		/* made by us, goes with the network */
+	uint32_t macvlan_mode;		/* MACVLAN_MODE_* */
 	unsigned busy;			/* endpoints on it, and those being made */
 	unsigned resting;		/* of these: closed, their veth still to be removed */
 };

@@ -81,7 +81,7 @@ void network_store(const struct network *nw, struct store_tx *tx)
 	json_t *doc = json_deep_copy(nw->doc), *own;
 	char mac[18], ula[CIDR_TEXT];
 
-	if (nw->driver == DRIVER_BRIDGE) {
+	if (nw->driver == DRIVER_BRIDGE || nw->driver == DRIVER_MACVLAN) {
 		own = json_pack("{s:s, s:s, s:b, s:b, s:b}", "Bridge", nw->bridge, "Mac", mac_text(nw->mac, mac), "Foreign", nw->foreign, "User4", nw->user4,
 				"User6", nw->user6);
 		if (nw->predefined)
@@ -170,11 +170,11 @@ static int default_bridge(struct net *n, struct network *nw, struct err *e)
 }
 
 /* One that cannot be brought up is kept: its containers hear why, and the next start tries again. */
-static void stored_bridge(struct net *n, struct network *nw)
+static void stored_up(struct net *n, struct network *nw)
 {
 	struct err e = { 0 };
 
-	if (network_bridge_up(nw, n->rtnl, &e) == 0 && network_datapath(nw, &e) == 0)
+	if (network_kernel_up(nw, n->rtnl, &e) == 0 && (nw->driver != DRIVER_BRIDGE || network_datapath(nw, &e) == 0))
 		return;
 	nw->ifindex = 0;
 	log_error("net", "network %s is out of service: %s", nw->name, e.msg);
@@ -262,8 +262,8 @@ int network_load(struct net *n, struct err *e)
 	network_store(network_default(n, "none", DRIVER_NULL), tx);
 	store_tx_commit_take(tx, NULL, NULL);
 	while ((nw = map_next(n->networks, &it, NULL)))
-		if (!nw->predefined && nw->driver == DRIVER_BRIDGE && nw->n_pools)
-			stored_bridge(n, nw);
+		if (!nw->predefined && nw->n_pools)
+			stored_up(n, nw);
 	return 0;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <config.h>
 
+#include <linux/if_link.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -109,6 +110,31 @@ static int gateway_mode(struct network *nw, const char *key, const char *text, s
 	return err_set(e, ERR_INVALID, "unknown gateway mode %.64s", text);
 }
 
+/* docker's names for macvlan's options have no prefix. */
+static int parent(struct network *nw, const char *key, const char *text, struct err *e)
+{
+	if (!ifname_valid(text))
+		return err_set(e, ERR_INVALID, "invalid value for option %s: '%.64s' is not the name of an interface", key, text);
+	(void)snprintf(nw->parent, sizeof(nw->parent), "%s", text);
+	return 0;
+}
+
+static int macvlan_mode(struct network *nw, const char *key, const char *text, struct err *e)
+{
+	static const struct { const char *name; uint32_t mode; } modes[] = {
+		{ "", MACVLAN_MODE_BRIDGE }, { "bridge", MACVLAN_MODE_BRIDGE }, { "private", MACVLAN_MODE_PRIVATE }, { "vepa", MACVLAN_MODE_VEPA },
+		{ "passthru", MACVLAN_MODE_PASSTHRU },
+	};
+
+	(void)key;
+	for (size_t i = 0; i < N(modes); i++)
+		if (str_eq(modes[i].name, text)) {
+			nw->macvlan_mode = modes[i].mode;
+			return 0;
+		}
+	return err_set(e, ERR_INVALID, "requested macvlan mode '%.64s' is not valid, 'bridge' mode is the macvlan driver default", text);
+}
+
 struct option {
 	const char *name;
 	int (*set)(struct network *nw, const char *key, const char *text, struct err *e);
@@ -122,6 +148,14 @@ static const struct option bridge_options[] = {
 	{ "com.docker.network.bridge.gateway_mode_ipv4", gateway_mode },
 	{ "com.docker.network.bridge.gateway_mode_ipv6", gateway_mode },
 	{ "com.docker.network.bridge.host_binding_ipv4", host_binding },
+	{ "com.docker.network.container_iface_prefix", if_prefix },
+	{ "com.docker.network.driver.mtu", mtu },
+	{ NULL, NULL },
+};
+
+static const struct option macvlan_options[] = {
+	{ "parent", parent },
+	{ "macvlan_mode", macvlan_mode },
 	{ "com.docker.network.container_iface_prefix", if_prefix },
 	{ "com.docker.network.driver.mtu", mtu },
 	{ NULL, NULL },
@@ -167,6 +201,15 @@ int network_apply(struct network *nw, struct err *e)
 		nw->masquerade = nw->masquerade && !nw->internal;
 		return 0;
 	case DRIVER_MACVLAN:
+		nw->macvlan_mode = MACVLAN_MODE_BRIDGE;
+		nw->mtu = 0;		/* the parent's */
+		if (apply_options(nw, macvlan_options, e) < 0)
+			return -1;
+		if (nw->internal && nw->parent[0] && !str_starts(nw->parent, "dm-"))
+			return err_set(e, ERR_INVALID, "an internal macvlan network has no parent interface: '%s' leads out", nw->parent);
+		if (!nw->parent[0])
+			(void)snprintf(nw->parent, sizeof(nw->parent), "dm-%.12s", nw->id);
+		return 0;
 	case DRIVER_HOST:
 	case DRIVER_NULL:
 	case DRIVER_COUNT:

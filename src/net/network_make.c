@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <config.h>
 
+#include <linux/if_link.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -128,8 +129,6 @@ static int find_driver(const char *name, enum network_driver *ret, struct err *e
 		if (str_eq(name, network_driver_names[d])) {
 			if (d == DRIVER_HOST || d == DRIVER_NULL)
 				return err_set(e, ERR_FORBIDDEN, "only one instance of \"%s\" network is allowed", name);
-			if (d == DRIVER_MACVLAN)
-				break;
 			*ret = (enum network_driver)d;
 			return 0;
 		}
@@ -231,6 +230,19 @@ static int bridge_name_free(const struct network *nw, struct err *e)
 	return 0;
 }
 
+/* Who passes a link through has it alone; one that was made for a network goes with it. */
+static int parent_free(const struct network *nw, struct err *e)
+{
+	struct network *o;
+	size_t it = 0;
+
+	while ((o = map_next(nw->n->networks, &it, NULL)))
+		if (o != nw && !o->going && str_eq(o->parent, nw->parent) &&
+		    (o->own_parent || o->macvlan_mode == MACVLAN_MODE_PASSTHRU || nw->macvlan_mode == MACVLAN_MODE_PASSTHRU))
+			return err_set(e, ERR_FORBIDDEN, "network %s is already using parent interface %s", o->name, nw->parent);
+	return 0;
+}
+
 static json_t *copy_or_empty(const json_t *o, const char *key)
 {
 	json_t *v = json_obj(o, key);
@@ -302,7 +314,7 @@ static int network_read(struct network *nw, const json_t *b, char *warning, size
 		return -1;
 	if (config_only)
 		return 0;
-	if (nw->driver == DRIVER_BRIDGE && bridge_name_free(nw, e) < 0)
+	if (nw->driver == DRIVER_BRIDGE ? bridge_name_free(nw, e) < 0 : parent_free(nw, e) < 0)
 		return -1;
 	return subnets(nw, config, v4, v6, warning, size, e);
 }
@@ -331,10 +343,10 @@ static void undo_run(struct work *w)
 	struct rtnl *r;
 
 	if (rtnl_open(&r, &e) < 0) {
-		log_warn("net", "network %s: %s, leaving %s to the next start", m->nw->name, e.msg, m->nw->bridge);
+		log_warn("net", "network %s: %s, leaving its bridge to the next start", m->nw->name, e.msg);
 		return;
 	}
-	if (network_bridge_down(m->nw, r, &e) < 0)
+	if (network_kernel_down(m->nw, r, &e) < 0)
 		log_warn("net", "network %s: %s", m->nw->name, e.msg);
 	rtnl_close(r);
 }
@@ -351,7 +363,8 @@ static void undo(struct making *m)
 		finish(m);
 		return;
 	}
-	(void)m->n->ops->net_del(m->n->dp, m->nw->ifindex, NULL);
+	if (m->nw->driver == DRIVER_BRIDGE)
+		(void)m->n->ops->net_del(m->n->dp, m->nw->ifindex, NULL);
 	m->w = (struct work){ .run = undo_run, .done = undo_done };
 	work_run(m->n, &m->w);
 }
@@ -390,7 +403,7 @@ static void make_run(struct work *w)
 	m->rc = rtnl_open(&r, &m->err);
 	if (m->rc < 0)
 		return;
-	m->rc = network_bridge_up(&m->shadow, r, &m->err);
+	m->rc = network_kernel_up(&m->shadow, r, &m->err);
 	rtnl_close(r);
 }
 
@@ -400,8 +413,9 @@ static void make_done(struct work *w)
 
 	m->nw->ifindex = m->shadow.ifindex;
 	m->nw->foreign = m->shadow.foreign;
+	m->nw->own_parent = m->shadow.own_parent;
 	memcpy(m->nw->mac, m->shadow.mac, 6);
-	if (m->rc < 0 || network_datapath(m->nw, &m->err) < 0)
+	if (m->rc < 0 || (m->nw->driver == DRIVER_BRIDGE && network_datapath(m->nw, &m->err) < 0))
 		undo(m);
 	else
 		commit(m);
@@ -410,7 +424,7 @@ static void make_done(struct work *w)
 static void make_start(struct making *m)
 {
 	for (struct bridge_going *g = m->n->going; g; g = g->next)
-		if (str_eq(g->nw->bridge, m->nw->bridge)) {
+		if (str_eq(g->nw->bridge, m->nw->bridge) && str_eq(g->nw->parent, m->nw->parent)) {
 			m->next = g->waiting;
 			g->waiting = m;
 			return;
@@ -438,7 +452,7 @@ void net_network_create(struct net *n, const json_t *body, void (*done)(void *us
 		return;
 	}
 	(void)map_put(n->networks, nw->id, nw);
-	if (nw->driver == DRIVER_BRIDGE)
+	if (nw->driver == DRIVER_BRIDGE || (nw->driver == DRIVER_MACVLAN && !nw->config_only))
 		make_start(m);
 	else
 		loop_defer(n->loop, commit, m);
@@ -460,7 +474,7 @@ static void going_run(struct work *w)
 	struct err e = { 0 };
 	struct rtnl *r;
 
-	if (rtnl_open(&r, &e) < 0 || network_bridge_down(g->nw, r, &e) < 0)
+	if (rtnl_open(&r, &e) < 0 || network_kernel_down(g->nw, r, &e) < 0)
 		log_warn("net", "network %s: %s", g->nw->name, e.msg);
 	rtnl_close(r);
 }
@@ -509,7 +523,8 @@ static void on_removed(void *user, const struct err *e)
 		(void)map_del(n->networks, nw->id);
 		reaper_forget(n, nw);
 		if (nw->ifindex) {
-			(void)n->ops->net_del(n->dp, nw->ifindex, NULL);
+			if (nw->driver == DRIVER_BRIDGE)
+				(void)n->ops->net_del(n->dp, nw->ifindex, NULL);
 			bridge_go(nw);
 		} else {
 			network_free(nw);

@@ -24,6 +24,21 @@ int network_bridge_up(struct network *nw, struct rtnl *r, struct err *e);
 int network_bridge_down(const struct network *nw, struct rtnl *r, struct err *e);
 int network_datapath(struct network *nw, struct err *e);	/* tells it of the bridge's subnets */
 
+/* network_parent.c: the link of the host that a macvlan network hangs on. Blocking; as network_bridge_up() and _down(). */
+int network_parent_up(struct network *nw, struct rtnl *r, struct err *e);
+int network_parent_down(const struct network *nw, struct rtnl *r, struct err *e);
+
+/* What the kernel has of a network, whatever its driver. Blocking. */
+static inline int network_kernel_up(struct network *nw, struct rtnl *r, struct err *e)
+{
+	return nw->driver == DRIVER_MACVLAN ? network_parent_up(nw, r, e) : network_bridge_up(nw, r, e);
+}
+
+static inline int network_kernel_down(const struct network *nw, struct rtnl *r, struct err *e)
+{
+	return nw->driver == DRIVER_MACVLAN ? network_parent_down(nw, r, e) : network_bridge_down(nw, r, e);
+}
+
 /* network.c */
 json_t *network_shape(const char *name, const char *id, const char *driver);
 void network_store(const struct network *nw, struct store_tx *tx);

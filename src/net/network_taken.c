@@ -19,7 +19,7 @@ static bool is_bridge(const struct taken *t, uint32_t ifindex)
 	size_t it = 0;
 
 	while ((nw = map_next(t->n->networks, &it, NULL)))
-		if (nw->ifindex == ifindex)
+		if (nw->ifindex == ifindex && nw->driver == DRIVER_BRIDGE)
 			return true;
 	for (const struct bridge_going *g = t->n->going; g; g = g->next)
 		if (g->ifindex == ifindex)

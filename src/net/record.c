@@ -56,7 +56,7 @@ static json_t *endpoint_record(const struct endpoint *ep)
 		if (g)
 			(void)addr_text(g, gw[v6]);
 	}
-	if (ep->veth[0])
+	if (endpoint_has_link(ep))
 		(void)mac_text(ep->mac, mac);
 	for (char **p = ep->names; p && *p; p++)
 		json_array_append_new(names, json_string(*p));

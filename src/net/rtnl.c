@@ -227,6 +227,63 @@ void rtnl_bridge(struct rtnl *r, const char *name, const uint8_t mac[6], uint32_
 	end(r, nh);
 }
 
+void rtnl_macvlan(struct rtnl *r, const char *name, uint32_t parent, uint32_t mode, int ns_fd, const uint8_t mac[6], uint32_t mtu)
+{
+	struct nlmsghdr *nh = begin(r, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0, "create the macvlan %s", name);
+	struct nlattr *info, *data;
+
+	if (!nh)
+		return;
+	put_ifi(nh, 0);
+	mnl_attr_put_strz(nh, IFLA_IFNAME, name);
+	mnl_attr_put_u32(nh, IFLA_LINK, parent);
+	mnl_attr_put(nh, IFLA_ADDRESS, 6, mac);
+	if (mtu)
+		mnl_attr_put_u32(nh, IFLA_MTU, mtu);
+	mnl_attr_put_u32(nh, IFLA_NET_NS_FD, (uint32_t)ns_fd);
+	info = mnl_attr_nest_start(nh, IFLA_LINKINFO);
+	mnl_attr_put_strz(nh, IFLA_INFO_KIND, "macvlan");
+	data = mnl_attr_nest_start(nh, IFLA_INFO_DATA);
+	mnl_attr_put_u32(nh, IFLA_MACVLAN_MODE, mode);
+	mnl_attr_nest_end(nh, data);
+	mnl_attr_nest_end(nh, info);
+	end(r, nh);
+}
+
+void rtnl_vlan(struct rtnl *r, const char *name, uint32_t parent, uint16_t id)
+{
+	struct nlmsghdr *nh = begin(r, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0, "create the VLAN interface %s", name);
+	struct nlattr *info, *data;
+
+	if (!nh)
+		return;
+	put_ifi(nh, 0);
+	mnl_attr_put_strz(nh, IFLA_IFNAME, name);
+	mnl_attr_put_u32(nh, IFLA_LINK, parent);
+	info = mnl_attr_nest_start(nh, IFLA_LINKINFO);
+	mnl_attr_put_strz(nh, IFLA_INFO_KIND, "vlan");
+	data = mnl_attr_nest_start(nh, IFLA_INFO_DATA);
+	mnl_attr_put_u16(nh, IFLA_VLAN_ID, id);
+	mnl_attr_nest_end(nh, data);
+	mnl_attr_nest_end(nh, info);
+	end(r, nh);
+}
+
+void rtnl_dummy(struct rtnl *r, const char *name)
+{
+	struct nlmsghdr *nh = begin(r, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0, "create the interface %s", name);
+	struct nlattr *info;
+
+	if (!nh)
+		return;
+	put_ifi(nh, 0);
+	mnl_attr_put_strz(nh, IFLA_IFNAME, name);
+	info = mnl_attr_nest_start(nh, IFLA_LINKINFO);
+	mnl_attr_put_strz(nh, IFLA_INFO_KIND, "dummy");
+	mnl_attr_nest_end(nh, info);
+	end(r, nh);
+}
+
 void rtnl_link_alias(struct rtnl *r, const char *name, const char *alias)
 {
 	struct nlmsghdr *nh = begin(r, RTM_NEWLINK, 0, 0, "mark %s as ours", name);

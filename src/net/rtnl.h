@@ -22,6 +22,10 @@ void rtnl_veth(struct rtnl *r, const char *name, const char *peer, int peer_ns_f
 void rtnl_port_up(struct rtnl *r, const char *name, const char *alias);
 /* A bridge port that exchanges frames with the bridge itself but with no other port of this kind (kernel 4.18). */
 void rtnl_port_isolate(struct rtnl *r, const char *name);
+/* A macvlan on the link parent (index), made inside the namespace; mode is one of MACVLAN_MODE_*. */
+void rtnl_macvlan(struct rtnl *r, const char *name, uint32_t parent, uint32_t mode, int ns_fd, const uint8_t mac[6], uint32_t mtu);
+void rtnl_vlan(struct rtnl *r, const char *name, uint32_t parent, uint16_t id);
+void rtnl_dummy(struct rtnl *r, const char *name);
 void rtnl_bridge(struct rtnl *r, const char *name, const uint8_t mac[6], uint32_t mtu);
 void rtnl_link_alias(struct rtnl *r, const char *name, const char *alias);
 void rtnl_link_up(struct rtnl *r, const char *name);

@@ -435,7 +435,7 @@ static int decide(struct opening *o, struct err *e)
 		return err_set(e, ERR_CONFLICT, "container %s has its network already", s->name);
 	for (size_t i = 0; i < s->n_ep; i++) {
 		struct endpoint *ep = s->ep[i];
-		int rc = ep->veth[0] ? 0 : endpoint_decide(ep, o->networks[i], e);
+		int rc = ep->decided ? 0 : endpoint_decide(ep, o->networks[i], e);
 
 		if (rc)
 			return rc;
@@ -454,7 +454,7 @@ static int decide(struct opening *o, struct err *e)
 	sandbox_gateways(s, NULL, &s->gw4, &s->gw6);
 	names_decide(s, NULL);
 	/* On networks that lead nowhere docker leaves published ports out; so do we. */
-	if (!s->gw4 && !s->gw6)
+	if (!(s->gw4 && s->gw4->nw->driver == DRIVER_BRIDGE) && !(s->gw6 && s->gw6->nw->driver == DRIVER_BRIDGE))
 		o->n_wanted = 0;
 	for (size_t i = 0; s->gw4 && s->gw4->nw->host_ip[0] && i < o->n_wanted; i++)
 		if (!o->wanted[i].host_ip[0])

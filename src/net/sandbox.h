@@ -16,6 +16,7 @@ struct endpoint {
 	struct dns_host *host;		/* they are in force */
 	int gw_priority;
 	bool counted;			/* in nw->busy */
+	bool decided;			/* has what endpoint_decide() gives */
 	struct ipam *pool4, *pool6;	/* what the addresses are from; NULL: no such address, or not ours to give back */
 	bool has4, has6;
 	struct in6_addr addr4, addr6;
@@ -75,6 +76,7 @@ struct endpoint *endpoint_new(struct net *n, const struct net_endpoint_spec *spe
 void endpoint_free(struct endpoint *ep);		/* gives its addresses back */
 /* Network, addresses, MAC. 0, -1, or 1: a wanted address rests, ask again after waiting_add(). */
 int endpoint_decide(struct endpoint *ep, const char *network, struct err *e);
+bool endpoint_has_link(const struct endpoint *ep);	/* an interface of its own inside: not on host and none */
 int endpoint_dp_set(const struct endpoint *ep, struct err *e);
 void endpoint_dp_del(const struct endpoint *ep);
 /* The subnet of an address, for its prefix and gateway. */

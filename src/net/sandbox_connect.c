@@ -220,9 +220,9 @@ static void disconnect_go(struct change *change)
 	struct endpoint *ep = nw ? sandbox_endpoint(c->s, nw) : NULL;
 	struct err e = { 0 };
 
-	if (nw && (!ep || !ep->veth[0]))
+	if (nw && (!ep || !endpoint_has_link(ep)))
 		err_set(&c->err, ERR_NOT_FOUND, "container %s is not connected to network %s", c->s->name, nw->name);
-	if (!ep || !ep->veth[0]) {
+	if (!ep || !endpoint_has_link(ep)) {
 		refuse(c);
 		return;
 	}

@@ -69,6 +69,17 @@ static int bridge_side(const struct sandbox *s, struct endpoint *ep, struct kern
 	return 0;
 }
 
+static int macvlan_side(struct endpoint *ep, struct kernel *k, struct err *e)
+{
+	struct rtnl_link l;
+	int rc = rtnl_link_get(k->host, ep->nw->parent, &l, e);
+
+	if (rc <= 0)
+		return rc < 0 ? -1 : err_set(e, ERR_NOT_FOUND, "the parent interface %s was not found", ep->nw->parent);
+	rtnl_macvlan(k->host, ep->ifname, l.ifindex, ep->nw->macvlan_mode, k->ns, ep->mac, ep->nw->mtu);
+	return rtnl_run(k->host, e);
+}
+
 static void address(struct endpoint *ep, bool v6, uint32_t ifindex, struct rtnl *inner)
 {
 	struct net_cidr a = { .addr = v6 ? ep->addr6 : ep->addr4, .prefix = endpoint_subnet(ep, v6)->prefix };
@@ -97,9 +108,10 @@ static int container_side(struct endpoint *ep, struct kernel *k, struct err *e)
 
 static int wire_up(const struct sandbox *s, struct endpoint *ep, struct kernel *k, struct err *e)
 {
-	if (!ep->veth[0])
+	if (!endpoint_has_link(ep))
 		return 0;
-	if (netns_set_ipv6(k->ns, ep->has6, e) < 0 || bridge_side(s, ep, k, e) < 0 || container_side(ep, k, e) < 0)
+	if (netns_set_ipv6(k->ns, ep->has6, e) < 0 || (ep->nw->driver == DRIVER_MACVLAN ? macvlan_side(ep, k, e) : bridge_side(s, ep, k, e)) < 0 ||
+	    container_side(ep, k, e) < 0)
 		return err_wrap(e, "connect container %s to network %s", s->name, ep->nw->name);
 	return 0;
 }
@@ -131,11 +143,13 @@ static void close_ports(struct sandbox *s)
 }
 
 /* After a failure, and when one of several goes; those of a whole sandbox go by the reaper. */
-static int veth_remove(const struct endpoint *ep, struct rtnl *r, struct err *e)
+static int link_remove(const struct endpoint *ep, struct kernel *k, struct err *e)
 {
-	if (!ep->veth[0])
+	struct rtnl *r = ep->veth[0] ? k->host : k->inner;
+
+	if (!endpoint_has_link(ep) || !r)
 		return 0;
-	rtnl_link_del(r, ep->veth);
+	rtnl_link_del(r, ep->veth[0] ? ep->veth : ep->ifname);
 	return rtnl_run(r, e);
 }
 
@@ -163,8 +177,8 @@ int sandbox_kernel_open(struct sandbox *s, const struct net_port *wanted, size_t
 		rc = routes(s->gw4, s->gw6, &k, e);
 	if (rc < 0) {
 		sandbox_kernel_close(s);
-		for (size_t i = 0; i < s->n_ep && k.host; i++)
-			if (veth_remove(s->ep[i], k.host, &undo) < 0)
+		for (size_t i = 0; i < s->n_ep; i++)
+			if (link_remove(s->ep[i], &k, &undo) < 0)
 				log_warn("net", "container %s: %s, leaving %s to the next start", s->name, undo.msg, s->ep[i]->veth);
 		close_ports(s);
 	}
@@ -189,7 +203,7 @@ int sandbox_kernel_connect(struct sandbox *s, struct endpoint *ep, struct endpoi
 	rc = names_sockets(s, k.ns, e) < 0 ? -1 : wire_up(s, ep, &k, e);
 	if (rc == 0)
 		rc = routes(gw4 == s->gw4 ? NULL : gw4, gw6 == s->gw6 ? NULL : gw6, &k, e);
-	if (rc < 0 && (veth_remove(ep, k.host, &undo) < 0 || routes(s->gw4, s->gw6, &k, &undo) < 0))
+	if (rc < 0 && (link_remove(ep, &k, &undo) < 0 || routes(s->gw4, s->gw6, &k, &undo) < 0))
 		log_warn("net", "container %s: %s", s->name, undo.msg);
 	kernel_close(&k);
 	return rc;
@@ -203,7 +217,7 @@ int sandbox_kernel_disconnect(struct sandbox *s, struct endpoint *ep, struct end
 	if (kernel_open(&k, s, e) < 0)
 		return err_wrap(e, "container %s", s->name);
 	/* The new way out before the old one goes. */
-	rc = routes(gw4, gw6, &k, e) < 0 ? -1 : veth_remove(ep, k.host, e);
+	rc = routes(gw4, gw6, &k, e) < 0 ? -1 : link_remove(ep, &k, e);
 	kernel_close(&k);
 	return rc;
 }

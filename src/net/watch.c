@@ -60,7 +60,7 @@ static bool is_uplink(const struct net *n, const struct rtnl_link *l)
 	if (l->flags & IFF_LOOPBACK || l->master || net_veth_name(l->name) || str_starts(l->alias, "kedge:"))
 		return false;
 	while ((nw = map_next(n->networks, &it, NULL)))
-		if (nw->ifindex == l->ifindex || (nw->bridge[0] && str_eq(nw->bridge, l->name)))
+		if ((nw->ifindex == l->ifindex && nw->driver == DRIVER_BRIDGE) || (nw->bridge[0] && str_eq(nw->bridge, l->name)))
 			return false;
 	return true;
 }
@@ -171,7 +171,7 @@ static void on_forwarding(void *user, int family, uint32_t ifindex, bool on)
 		}
 	}
 	while ((nw = map_next(w->n->networks, &it, NULL)))
-		if (nw->ifindex == ifindex) {
+		if (nw->ifindex == ifindex && nw->driver == DRIVER_BRIDGE) {
 			log_info("net", "forwarding on %s was switched %s by somebody, switching it back", nw->bridge, on ? "on" : "off");
 			forwarding_ensure(w->n, nw->bridge);
 		}
@@ -244,7 +244,7 @@ static void on_lost(void *user)
 
 	log_debug("net", "news of links were lost, looking at all of them");
 	while ((nw = map_next(w->n->networks, &it, NULL)))
-		if (nw->ifindex)
+		if (nw->ifindex && nw->driver == DRIVER_BRIDGE)
 			forwarding_ensure(w->n, nw->bridge);
 	if (look(w, &e) < 0)
 		log_warn("net", "cannot look at the host's links: %s", e.msg);

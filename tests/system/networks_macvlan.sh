@@ -1,0 +1,66 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# macvlan: containers on the host's own segment, on a VLAN of it, on none at all.
+. "$(dirname "$0")/lib.sh"
+
+engine_start
+need_image busybox
+
+ctr() { kedge exec "$@"; }
+refused() { local want=$1; shift; has "$("$@" 2>&1 || true)" "$want"; }
+asleep() { kedge run -d "$@" busybox sleep 1000 >/dev/null; }
+
+check "on an interface of the host" kedge network create -d macvlan --subnet 192.0.2.0/24 --gateway 192.0.2.2 -o parent=up0 seg
+asleep --name m1 --network name=seg,ip=192.0.2.10
+asleep --name m2 --network name=seg,ip=192.0.2.11,mac-address=02:42:00:00:00:99
+check "reaches another machine on it" ctr m1 ping -c 1 -W 2 192.0.2.2
+check "is reached by it" client ping -c 1 -W 2 192.0.2.10
+check "and its neighbour" ctr m1 ping -c 1 -W 2 192.0.2.11
+check "has the MAC it asked for" has "$(ctr m2 ip link show eth0)" "02:42:00:00:00:99"
+check "the segment's router is its default route" has "$(ctr m1 ip route)" "default via 192.0.2.2"
+check "inspect" has "$(kedge network inspect -f '{{.Driver}} {{.Options.parent}} {{json .Containers}}' seg)" "macvlan up0"
+check "a taken address" refused "Address already in use" kedge run --rm --network name=seg,ip=192.0.2.10 busybox true
+check "passthru wants the link alone" refused "network seg is already using parent interface up0" kedge network create -d macvlan --subnet 10.50.0.0/24 -o parent=up0 -o macvlan_mode=passthru x
+check "a mode nobody knows" refused "requested macvlan mode 'odd' is not valid" kedge network create -d macvlan -o parent=up0 -o macvlan_mode=odd x
+check "a parent that is not there" refused "invalid subinterface vlan name nosuch" kedge network create -d macvlan -o parent=nosuch x
+
+if ip link add link up0 name probe0 type vlan id 2 2>/dev/null; then
+	ip link del probe0
+	check "on a VLAN" kedge network create -d macvlan --subnet 10.60.0.0/24 -o parent=up0.60 tagged
+	check "the VLAN interface is made" has "$(ip -d -o link show up0.60)" "vlan protocol 802.1Q id 60"
+	client ip link add link eth0 name eth0.60 type vlan id 60
+	client ip addr add 10.60.0.100/24 dev eth0.60
+	client ip link set eth0.60 up
+	asleep --name t1 --network tagged
+	check "reaches a machine on the VLAN" ctr t1 ping -c 1 -W 2 10.60.0.100
+else
+	echo "# VLANs are left out: this kernel has no 802.1Q"
+	kedge network create -d macvlan --subnet 10.60.0.0/24 -o parent=up0 tagged >/dev/null
+	asleep --name t1 --network tagged
+fi
+
+if ip link add probe0 type dummy 2>/dev/null; then
+	ip link del probe0
+	check "without a parent" kedge network create -d macvlan --internal --subnet 10.70.0.0/24 lonely
+	nobody=0
+else
+	echo "# the network without a parent is left out: this kernel has no dummy interfaces"
+	kedge network create -d macvlan --subnet 10.70.0.0/24 -o parent=up0 lonely >/dev/null
+	nobody=1
+fi
+check "internal ones have no parent" refused "an internal macvlan network has no parent interface" kedge network create -d macvlan --internal -o parent=up0 x
+asleep --name o1 --network name=lonely,ip=10.70.0.5
+asleep --name o2 --network lonely
+check "neighbours reach each other" ctr o2 ping -c 1 -W 2 10.70.0.5
+check "nobody else" equal "$(ctr o2 ip route | grep -c default)" $nobody
+
+check "a running container joins" kedge network connect lonely t1
+check "and reaches it" ctr t1 ping -c 1 -W 2 10.70.0.5
+engine_kill9
+engine_start
+check "after a restart" ctr t1 ping -c 1 -W 2 10.70.0.5
+check "leaves" kedge network disconnect lonely t1
+check "the interface is gone" equal "$(ctr t1 ip -o link | grep -c eth1)" 0
+kedge rm -f m1 m2 t1 o1 o2 >/dev/null
+check "rm" equal "$(kedge network rm seg tagged lonely | wc -l)" 3
+check "the made interfaces go, the host's stays" until_ok 5 sh -c '! ip -br link | grep -Eq "^(up0.60|dm-)" && ip link show up0 >/dev/null'
