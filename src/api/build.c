@@ -216,6 +216,23 @@ static int build_registries(struct api_call *c, json_t **ret, struct err *e)
 	return json_is_object(*ret) || json_is_null(*ret) ? 0 : err_set(e, ERR_INVALID, "X-Registry-Config: wrong type");
 }
 
+/* cachefrom: a JSON array of references. */
+static int build_cache_from(struct api_call *c, char ***ret, struct err *e)
+{
+	CLEANUP(json_freep) json_t *list = NULL;
+	json_t *v;
+	size_t i;
+
+	if (query_json(c, "cachefrom", JSON_ARRAY, &list, e) < 0)
+		return -1;
+	json_array_foreach(list, i, v) {
+		if (!json_is_string(v))
+			return err_set(e, ERR_INVALID, "cachefrom: element %zu is not a string", i);
+		*ret = strv_add(*ret, json_string_value(v));
+	}
+	return 0;
+}
+
 static int build_refuse(struct api_call *c, struct err *e)
 {
 	const char *remote = http_req_query(c->r, "remote"), *version = http_req_query(c->r, "version"), *outputs = http_req_query(c->r, "outputs");
@@ -236,7 +253,7 @@ static void api_build_image(struct api_call *c)
 {
 	static const struct build_ops ops = { .message = build_message, .resume = build_resume, .end = build_end };
 	CLEANUP(json_freep) json_t *args = NULL, *labels = NULL, *registries = NULL, *host = json_object();
-	CLEANUP(strv_freep) char **tags = mem_zalloc(sizeof(*tags));
+	CLEANUP(strv_freep) char **tags = mem_zalloc(sizeof(*tags)), **cache_from = NULL;
 	struct build_args a = { 0 };
 	struct api_build *ab;
 	struct err e = { 0 };
@@ -245,11 +262,11 @@ static void api_build_image(struct api_call *c)
 	for (size_t i = 0; (text = http_req_query_n(c->r, "t", i)); i++)
 		tags = strv_add(tags, text);
 	if (build_refuse(c, &e) < 0 || query_strings(c, "buildargs", true, &args, &e) < 0 || query_strings(c, "labels", false, &labels, &e) < 0 ||
-	    build_registries(c, &registries, &e) < 0 || build_host(c, host, &e) < 0) {
+	    build_cache_from(c, &cache_from, &e) < 0 || build_registries(c, &registries, &e) < 0 || build_host(c, host, &e) < 0) {
 		api_reply_err(c, &e);
 		return;
 	}
-	a = (struct build_args){ .tags = tags, .dockerfile = http_req_query(c->r, "dockerfile"), .build_args = args, .labels = labels, .host = host,
+	a = (struct build_args){ .tags = tags, .cache_from = cache_from, .dockerfile = http_req_query(c->r, "dockerfile"), .build_args = args, .labels = labels, .host = host,
 				 .target = http_req_query(c->r, "target"), .platform = http_req_query(c->r, "platform"), .registries = registries,
 				 .no_cache = http_req_query_flag(c->r, "nocache", false), .quiet = http_req_query_flag(c->r, "q", false),
 				 .pull = http_req_query_flag(c->r, "pull", false), .rm = http_req_query_flag(c->r, "rm", true),

@@ -67,6 +67,7 @@ static void build_free(struct build *b)
 	json_decref(b->used_args);
 	json_decref(b->registries);
 	strv_free(b->tags);
+	strv_free(b->cache_from);
 	free(b->dockerfile);
 	free(b->target);
 	free(b->platform);
@@ -521,6 +522,8 @@ struct build *build_start(struct builds *bs, const struct build_args *a, const s
 	bs->holds++;
 	snprintf(b->id, sizeof(b->id), "%08x%08x", rand_u32(), rand_u32());
 	b->dir = mem_printf("%s/%s", bs->root, b->id);
+	for (char *const *c = a->cache_from; c && *c; c++)
+		b->cache_from = strv_add(b->cache_from, *c);
 	b->next = bs->list;
 	bs->list = b;
 	context_open(b);

@@ -24,6 +24,7 @@ void builds_free(struct builds *bs);	/* before the engine and the images; builds
 struct build_args {			/* all borrowed for the call */
 	char *const *tags;		/* NULL-terminated or NULL */
 	const char *dockerfile;		/* path in the context; NULL or "": Dockerfile */
+	char *const *cache_from;	/* images whose layers may stand for steps, beside what was built here; or NULL */
 	const json_t *build_args;	/* name -> string or null; or NULL */
 	const json_t *labels;		/* name -> string; or NULL */
 	const json_t *host;		/* HostConfig of the containers of RUN; or NULL */

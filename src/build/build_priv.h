@@ -44,6 +44,9 @@ void cache_close(struct builds *bs);
 void cache_key(const char *parent, const char *made_by, const char *author, const json_t *config, char *key);
 const char *cache_get(struct builds *bs, const char *key);	/* the image's id or NULL */
 void cache_put(struct builds *bs, const char *key, const char *image, const char *step);
+/* Has one of the build's --cache-from images made this step of the same parent by the same words? *diff: its layer's tree, -1: it changed nothing. */
+struct stage;
+bool cache_lent(struct stage *s, int *diff);
 void cache_flush(struct builds *bs);				/* what was used, written behind the caller's back */
 
 /* context.c */
@@ -116,7 +119,7 @@ struct build {
 	int code;
 	char id[17], *dir;
 	/* arguments */
-	char **tags, *dockerfile, *target, *platform;
+	char **tags, **cache_from, *dockerfile, *target, *platform;
 	json_t *given, *labels, *host, *used_args, *registries;
 	bool no_cache, quiet, rm, force_rm, pull;
 	/* context */
@@ -150,6 +153,7 @@ void stage_free(struct stage *s);
 void stage_made(struct stage *s, int diff_take);	/* the step's content is there: image, cache, next */
 void stage_go_on(struct stage *s);		/* the step is done: the next one */
 bool stage_cached(struct stage *s);		/* made_by is set: a hit moves the stage on */
+bool stage_lent(struct stage *s);		/* as well, from an image of --cache-from: under way then */
 void stage_to(struct stage *s, const char *image);	/* holds it, releases what was before */
 /* pull.c: an image from a registry; after runs when it is there, the build fails when it is not. -1 with e: not started */
 int pull_start(struct stage *s, const char *ref, void (*after)(struct stage *s), struct err *e);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -133,6 +134,50 @@ void cache_put(struct builds *bs, const char *key, const char *image, const char
 	store_tx_put(tx, "build_cache", key, doc);
 	json_decref(doc);
 	store_tx_commit_take(tx, NULL, NULL);
+}
+
+/* Does `more` begin with all of `less`? Entries of histories are the same when their words and their having a layer are. */
+static bool begins_with(const json_t *more, const json_t *less, bool history)
+{
+	json_t *v;
+	size_t i;
+
+	json_array_foreach(less, i, v) {
+		const json_t *w = json_array_get(more, i);
+
+		if (!history ? !json_equal(v, w) : !str_eq(json_str(v, "created_by", ""), json_str(w, "created_by", "")) || !w ||
+						   json_flag(v, "empty_layer", false) != json_flag(w, "empty_layer", false))
+			return false;
+	}
+	return true;
+}
+
+bool cache_lent(struct stage *s, int *diff)
+{
+	struct images *im = s->b->bs->images;
+	const struct image *parent = *s->image ? image_find(im, s->image, NULL) : NULL;
+	const json_t *history = parent ? json_arr(image_config(parent), "history") : NULL;
+	const json_t *diffs = parent ? json_path(image_config(parent), "rootfs.diff_ids") : NULL;
+
+	for (char **ref = s->b->cache_from; ref && *ref; ref++) {
+		const struct image *i = image_find(im, *ref, NULL);
+		const json_t *c = i ? image_config(i) : NULL, *step = json_array_get(json_arr(c, "history"), json_array_size(history));
+		CLEANUP(strv_freep) char **layers = NULL;
+
+		if (!step || !str_eq(json_str(step, "created_by", ""), s->made_by) || !begins_with(json_arr(c, "history"), history, true) ||
+		    !begins_with(json_path(c, "rootfs.diff_ids"), diffs, false))
+			continue;
+		*diff = -1;
+		if (json_flag(step, "empty_layer", false))
+			return true;
+		layers = image_layers(im, i);
+		if (strv_len(layers) <= json_array_size(diffs))
+			continue;
+		*diff = open(layers[json_array_size(diffs)], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (*diff >= 0)
+			return true;
+	}
+	return false;
 }
 
 void cache_flush(struct builds *bs)

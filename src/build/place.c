@@ -194,6 +194,8 @@ static void find_done(struct work *w)
 	if (stage_cached(s)) {
 		copy_free(s);
 		stage_go_on(s);
+	} else if (stage_lent(s)) {
+		copy_free(s);
 	} else if (prepare(s, &e) < 0) {
 		copy_free(s);
 		build_fail(b, &e, 0);

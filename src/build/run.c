@@ -374,6 +374,8 @@ int run_start(struct stage *s, struct err *e)
 	s->made_by = run_made_by(s, cmd);
 	if (stage_cached(s))
 		return 0;
+	if (stage_lent(s))
+		return 1;
 	body = container_body(s, cmd, scripts);
 	if (!body)
 		return err_set(e, ERR_INVALID, "RUN cannot be put into a container's configuration");

@@ -71,6 +71,17 @@ bool stage_cached(struct stage *s)
 	return true;
 }
 
+bool stage_lent(struct stage *s)
+{
+	int diff;
+
+	if (s->b->no_cache || !cache_lent(s, &diff))
+		return false;
+	stage_say(s, " ---> Using cache\n");
+	stage_made(s, diff);
+	return true;
+}
+
 static void created(void *user, const char *id, const struct err *e)
 {
 	struct stage *s = user;
@@ -231,6 +242,8 @@ static int do_words(struct stage *s, struct err *e)
 	s->made_by = build_state_created_by(&s->state, comment, s->step->op != BUILD_WORKDIR);
 	if (stage_cached(s))
 		return 0;
+	if (s->step->op == BUILD_WORKDIR && stage_lent(s))
+		return 1;
 	if (s->step->op == BUILD_WORKDIR)
 		return workdir_start(s, e) < 0 ? -1 : 1;
 	stage_made(s, -1);

@@ -23,17 +23,20 @@ enum { BLOCK = 64 * 1024, DEPTH_MAX = 512, IGNORE_MAX = 1024 * 1024 };
 struct pack {
 	struct buildctx *x;
 	struct archive *a;
+	bool broken;		/* nothing is written any more */
 	char block[BLOCK];
 };
 
 static la_ssize_t on_write(struct archive *a, void *user, const void *p, size_t n)
 {
 	struct pack *k = user;
-	int rc = file_write_all(k->x->fd, p, n);
+	int rc = k->broken ? 0 : file_write_all(k->x->fd, p, n);
 
+	/* libarchive loses its buffer when a writer fails (3.6): we keep the failure and let it go on into nothing. */
+	(void)a;
 	if (rc < 0) {
-		archive_set_error(a, -rc, "%s", strerror(-rc));
-		return -1;
+		k->broken = true;
+		err_errno(&k->x->err, -rc, "send the context");
 	}
 	atomic_fetch_add(&k->x->bytes, n);
 	if (k->x->progress)
@@ -45,6 +48,8 @@ static int failed(struct pack *k, const char *path)
 {
 	const char *why = archive_error_string(k->a);
 
+	if (k->broken)
+		return -1;
 	return err_set(&k->x->err, ERR_INVALID, "send '%.300s': %s", path, why ? why : "failed");
 }
 
@@ -71,7 +76,7 @@ static int put_header(struct pack *k, const char *path, const struct stat *st, c
 		archive_entry_set_rdev(e, st->st_rdev);
 	rc = archive_write_header(k->a, e);
 	archive_entry_free(e);
-	return rc < ARCHIVE_WARN ? failed(k, path) : 0;
+	return rc < ARCHIVE_WARN || k->broken ? failed(k, path) : 0;
 }
 
 static int put_file(struct pack *k, int dir, const char *name, const char *path)
@@ -95,7 +100,7 @@ static int put_file(struct pack *k, int dir, const char *name, const char *path)
 			return sys_failed(k, errno, path);
 		if (n == 0)
 			return err_set(&k->x->err, ERR_INVALID, "'%s/%s' became shorter while it was read", k->x->dir, path);
-		if (archive_write_data(k->a, k->block, (size_t)n) < 0)
+		if (archive_write_data(k->a, k->block, (size_t)n) < 0 || k->broken)
 			return failed(k, path);
 		left -= n;
 	}
@@ -204,7 +209,7 @@ static int pack_all(struct pack *k)
 	}
 	if (k->x->extra_name && put_extra(k) < 0)
 		return -1;
-	return archive_write_close(k->a) != ARCHIVE_OK ? failed(k, "the archive") : 0;
+	return archive_write_close(k->a) != ARCHIVE_OK || k->broken ? failed(k, "the archive") : 0;
 }
 
 int buildctx_pack(struct buildctx *x)
@@ -220,7 +225,7 @@ int buildctx_pack(struct buildctx *x)
 	rc = archive_write_open(k->a, k, NULL, on_write, NULL);
 	rc = rc != ARCHIVE_OK ? failed(k, "the archive") : pack_all(k);
 	if (rc < 0) {
-		archive_write_fail(k->a);
+		k->broken = true;
 		memset(k->block, 'x', sizeof(k->block));
 		(void)file_write_all(x->fd, k->block, sizeof(k->block));	/* whoever reads may be gone */
 	}

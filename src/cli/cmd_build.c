@@ -375,6 +375,15 @@ static int query(struct buf *path, struct flags *f, const char *dockerfile, stru
 		query_number(path, f, numbers[i].flag, numbers[i].key);
 	query_list(path, f, "add-host", "extrahosts");
 	query_list(path, f, "security-opt", "securityopt");
+	if (*flag_list(f, "cache-from")) {
+		CLEANUP(json_freep) json_t *list = json_array();
+		CLEANUP(mem_freep) char *text = NULL;
+
+		for (char *const *w = flag_list(f, "cache-from"); *w; w++)
+			json_array_append_new(list, json_string(*w));
+		text = json_text(list);
+		cli_query(path, "cachefrom", text);
+	}
 	return query_pairs(path, "buildargs", flag_list(f, "build-arg"), true, e) < 0 ? -1 : query_pairs(path, "labels", flag_list(f, "label"), false, e);
 }
 
@@ -444,7 +453,7 @@ static int cmd_build(struct cli *c, struct flags *f)
 		if (rc == 0 && !b.error)
 			tell_context(&b, true);
 		/* What went wrong here comes first: the engine only saw a broken archive. */
-		if (b.ctx.err.kind && b.ctx.err.sys != EPIPE && !strstr(b.ctx.err.msg, "Broken pipe")) {
+		if (b.ctx.err.kind && b.ctx.err.sys != EPIPE) {
 			e = b.ctx.err;
 			rc = -1;
 		}
@@ -506,6 +515,7 @@ static int cmd_builder_prune(struct cli *c, struct flags *f)
 static const struct flag_def build_flags[] = {
 	{ "add-host", 0, FLAG_LIST, "Add a custom host-to-IP mapping (\"host:ip\")" },
 	{ "build-arg", 0, FLAG_LIST, "Set build-time variables" },
+	{ "cache-from", 0, FLAG_LIST, "Images to consider as cache sources" },
 	{ "cgroup-parent", 0, FLAG_STRING, "Set the parent cgroup for the \"RUN\" instructions during build" },
 	{ "cpu-period", 0, FLAG_INT, "Limit the CPU CFS (Completely Fair Scheduler) period" },
 	{ "cpu-quota", 0, FLAG_INT, "Limit the CPU CFS (Completely Fair Scheduler) quota" },

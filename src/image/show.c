@@ -86,7 +86,7 @@ json_t *image_inspect(struct images *im, const struct image *i)
 	return o;
 }
 
-/* Newest first; only the newest has an id here: what lies below it was never an image of this engine. */
+/* Newest first, with the ids of those that the image was made from step by step on this engine. */
 json_t *image_history(struct images *im, const struct image *i)
 {
 	const json_t *history = json_arr(i->config, "history");
@@ -113,12 +113,22 @@ json_t *image_history(struct images *im, const struct image *i)
 	for (; layer < i->nlayers; layer++)
 		json_array_insert_new(out, 0, json_pack("{s:s, s:I, s:s, s:n, s:I, s:s}", "Id", "<missing>", "Created", (json_int_t)created_seconds(i),
 							"CreatedBy", "", "Tags", "Size", (json_int_t)i->bytes[layer], "Comment", ""));
-	if (json_array_size(out)) {
-		json_object_set_new(json_array_get(out, 0), "Id", json_string(i->id));
-		if (json_array_size(tags))
-			json_object_set(json_array_get(out, 0), "Tags", tags);
-	}
+	if (json_array_size(tags))
+		json_object_set(json_array_get(out, 0), "Tags", tags);
 	json_decref(tags);
+	for (size_t k = 0; i && k < json_array_size(out); k++) {
+		json_t *o = json_array_get(out, k);
+
+		json_object_set_new(o, "Id", json_string(i->id));
+		if (k) {
+			refs_split(im, i, &tags, &digests);
+			if (json_array_size(tags))
+				json_object_set(o, "Tags", tags);
+			json_decref(tags);
+			json_decref(digests);
+		}
+		i = *i->parent ? images_find_id(im, i->parent) : NULL;
+	}
 	return out;
 }
 

@@ -41,13 +41,12 @@ struct tree {
 static la_ssize_t on_write(struct archive *a, void *user, const void *p, size_t n)
 {
 	struct tree *t = user;
-	int rc = t->write(t->user, p, n);
+	int rc = t->write_errno ? 0 : t->write(t->user, p, n);
 
-	if (rc < 0) {
+	/* libarchive loses its buffer when a writer fails (3.6): we keep the failure and let it go on into nothing. */
+	(void)a;
+	if (rc < 0)
 		t->write_errno = -rc;
-		archive_set_error(a, -rc, "%s", strerror(-rc));
-		return -1;
-	}
 	return (la_ssize_t)n;
 }
 
@@ -117,7 +116,7 @@ static int put_header(struct tree *t, struct archive_entry *entry, struct err *e
 {
 	int rc = archive_write_header(t->a, entry);
 
-	return rc == ARCHIVE_OK || rc == ARCHIVE_WARN ? 0 : failed(t, e);
+	return (rc == ARCHIVE_OK || rc == ARCHIVE_WARN) && !t->write_errno ? 0 : failed(t, e);
 }
 
 /* An empty file that stands for something removed. */
@@ -180,7 +179,7 @@ static int put_range(struct tree *t, int fd, off_t at, off_t end, struct err *e)
 			memset(t->io, 0, IO_SIZE);
 			n = left < IO_SIZE ? left : IO_SIZE;
 		}
-		if (archive_write_data(t->a, t->io, (size_t)n) < 0)
+		if (archive_write_data(t->a, t->io, (size_t)n) < 0 || t->write_errno)
 			return failed(t, e);
 		at += n;
 	}
@@ -378,11 +377,11 @@ int image_tree_tar(int dirfd, unsigned flags, int (*write)(void *user, const voi
 		rc = t.a ? failed(&t, e) : err_errno(e, ENOMEM, "write an archive");
 	else
 		rc = put_folder(&t, fd, e);
-	if (rc == 0 && archive_write_close(t.a) != ARCHIVE_OK)
+	if (rc == 0 && (archive_write_close(t.a) != ARCHIVE_OK || t.write_errno))
 		rc = failed(&t, e);
 	if (t.a) {
 		if (rc < 0)
-			archive_write_fail(t.a);
+			t.write_errno = ECANCELED;	/* what the closing still writes is for nobody */
 		archive_write_free(t.a);
 	}
 	while ((first = map_next(t.links, &it, &key)))

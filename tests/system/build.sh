@@ -387,6 +387,79 @@ check "df knows the cache" has "$(kedge system df)" "Build Cache"
 check "builder prune" has "$(kedge builder prune -af)" "Total reclaimed space:"
 check "leaves no entry" equal "$(kedge system df --format '{{.Type}} {{.TotalCount}}' | tail -n 1)" "Build Cache 0"
 
+echo "# --cache-from"
+check "an image with steps" build lender <<'END'
+FROM busybox
+RUN date +%s%N >/t; rm /bin/tar
+WORKDIR /w
+COPY one.txt /
+RUN true
+LABEL x=1
+END
+cp "$tmp/Dockerfile" "$tmp/again"
+stamp=$(run lender cat /t)
+docker save -o "$tmp/lender.tar" lender
+docker rmi lender >/dev/null
+docker builder prune -af >/dev/null 2>&1
+docker load -q -i "$tmp/lender.tar" >/dev/null
+check "as another engine's it lends its layers" again borrower --cache-from lender
+check "  nothing runs" silent "Running in"
+check "  the content is the same" equal "$(run borrower sh -c 'cat /t /one.txt; ls /bin/tar' | head -n 2)" "$(printf '%s\none' "$stamp")"
+check "  and what it removed stays away" has "$(run borrower ls /bin/tar 2>&1)" "No such file"
+docker rmi borrower >/dev/null
+docker builder prune -af >/dev/null 2>&1
+check "without being named it lends nothing" again other
+check "  all runs" said "Running in"
+
+echo "# kill -9 on the way"
+printf 'FROM busybox\nENV a=1\nCOPY dir /dir\nWORKDIR /new\nRUN echo x >/x\nRUN echo y >/y\nLABEL end=1\n' >"$tmp/kill"
+dangling() { docker images -q --filter dangling=true | sort -u | wc -l; }
+no_tmp() { equal "$(find "$data/image/tmp" -mindepth 1 -maxdepth 1 | wc -l)" 0; }
+before=$(dangling)
+for at in image.layer:1 image.linked:1 image.committed:3 engine.created:1 engine.exit:1; do
+	engine_stop
+	KEDGE_FAULT=$at:kill engine_start
+	docker build --no-cache -t killed -f "$tmp/kill" "$ctx" >"$tmp/out" 2>&1 || true
+	if ! until_ok 5 sh -c "! kill -0 $engine_pid"; then
+		echo "not ok - $at is not on the way of a build"
+		failures=$((failures + 1))
+		kill -9 "$engine_pid"
+	fi
+	wait "$engine_pid" 2>/dev/null || true
+	engine_pid=
+	engine_start
+	check "killed at $at: no image" no_image killed
+	check "  no container" until_ok 20 no_container
+	check "  no files" no_build_dir
+	check "  nothing half made" until_ok 10 no_tmp
+	check "  nothing new to see" equal "$(dangling)" "$before"
+	check "  no mount" equal "$(grep -c "$data/" /proc/self/mountinfo)" 0
+done
+check "the build works then" build killed <"$tmp/kill"
+
+echo "# a full disk"
+engine_stop
+data=$tmp/small
+mkdir "$data"
+mount -t tmpfs -o size=24m none "$data"
+engine_start
+need_image busybox
+head -c 40M /dev/zero >"$ctx/large"
+check "a context that does not fit" fails "No space left on device" x <<<"$(printf 'FROM busybox\nCOPY one.txt /\n')"
+rm "$ctx/large"
+check "  leaves nothing" until_ok 10 no_build_dir
+head -c 9M /dev/urandom >"$ctx/large"
+check "a copy that does not fit" fails "No space left on device" x <<<"$(printf 'FROM busybox\nCOPY large /a\nCOPY large /b\n')"
+rm "$ctx/large"
+check "  leaves nothing" until_ok 10 no_build_dir
+docker builder prune -af >/dev/null 2>&1
+check "  after which there is room" build fits <<<"$(printf 'FROM busybox\nRUN head -c 2000000 /dev/zero >/z\n')"
+check "a command that fills it" fails "returned a non-zero code" x --force-rm <<<"$(printf 'FROM busybox\nRUN dd if=/dev/zero of=/large bs=1M count=40\n')"
+engine_stop
+umount "$data"
+data=$tmp/lib
+engine_start
+
 echo "# images from a registry"
 if command -v docker-registry >/dev/null && command -v skopeo >/dev/null && command -v umoci >/dev/null && command -v htpasswd >/dev/null; then
 	. "$srcdir_top/tests/system/registry_lib.sh"
