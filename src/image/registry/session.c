@@ -328,7 +328,7 @@ int session_refused(struct session *s, struct fetch *f, int status, const char *
 	if (*word && *message)
 		err_set(e, kind, "%s: %.400s", word, message);
 	else if (*word || *message)
-		err_set(e, kind, "%.400s", *word ? word : message);
+		err_set(e, kind, "%s%.400s", status == 401 && !*word ? "unauthorized: " : "", *word ? word : message);
 	else if (status == 401)
 		err_set(e, kind, "unauthorized: authentication required");
 	else
