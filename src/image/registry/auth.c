@@ -77,6 +77,7 @@ void registry_creds_of(const json_t *o, struct registry_creds *ret)
 					.registry_token = text_of(o, "registrytoken") };
 	/* "auth": base64 of user:password, as it stands in the client's file. */
 	if (!ret->user && !str_empty(auth) && registry_unbase64(auth, &both) == 0 && both.data && (colon = strchr(both.data, ':'))) {
+		free(ret->password);
 		ret->user = mem_strndup(both.data, (size_t)(colon - both.data));
 		ret->password = mem_strdup(colon + 1);
 	}
