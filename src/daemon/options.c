@@ -18,7 +18,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 
-enum option_type { OPTION_STRING, OPTION_LIST, OPTION_BOOL, OPTION_TLS, OPTION_COUNT };
+enum option_type { OPTION_STRING, OPTION_LIST, OPTION_BOOL, OPTION_TLS, OPTION_COUNT, OPTION_PAIRS };
 
 struct option_def {
 	const char *flag, *key;		/* key NULL: flag only */
@@ -51,6 +51,8 @@ static const struct option_def option_defs[] = {
 	{ "max-concurrent-downloads", "max-concurrent-downloads", 0, OPTION_COUNT, OFF(max_downloads), "Layers pulled at the same time (default 3)" },
 	{ "max-concurrent-uploads", "max-concurrent-uploads", 0, OPTION_COUNT, OFF(max_uploads), "Layers pushed at the same time (default 5)" },
 	{ "max-download-attempts", "max-download-attempts", 0, OPTION_COUNT, OFF(max_attempts), "Attempts for each request to a registry (default 5)" },
+	{ "log-driver", "log-driver", 0, OPTION_STRING, OFF(log_driver), "Log driver of containers that name none (default json-file)" },
+	{ "log-opt", "log-opts", 0, OPTION_PAIRS, OFF(log_opts), "Option for it, key=value; repeatable" },
 	{ "tls", "tls", 0, OPTION_TLS, OFF(tls), "Use mutual TLS on tcp://; --tls=false allows plain TCP" },
 	{ "tlsverify", "tlsverify", 0, OPTION_TLS, OFF(tls), "The same: clients are always verified" },
 	{ "tlscacert", "tlscacert", 0, OPTION_STRING, OFF(tlscacert), "CA that signs the clients' certificates" },
@@ -81,6 +83,7 @@ static void config_put(struct config *c, const struct option_def *d, const char 
 		*(char **)at = mem_strdup(text);
 		break;
 	case OPTION_LIST:
+	case OPTION_PAIRS:
 		*(char ***)at = strv_add(*(char ***)at, text);
 		break;
 	case OPTION_TLS:
@@ -174,6 +177,26 @@ static int config_flags(struct config *c, int argc, char **argv, bool *given, st
 	return 0;
 }
 
+/* An object of strings, as dockerd has it in the file. */
+static int config_file_pairs(struct config *c, const struct option_def *d, const json_t *value, struct err *e)
+{
+	const char *key;
+	json_t *item;
+
+	if (!json_is_object(value))
+		return err_set(e, ERR_INVALID, "'%s' is not an object of strings", d->key);
+	json_object_foreach((json_t *)value, key, item) {
+		char *pair;
+
+		if (!json_is_string(item))
+			return err_set(e, ERR_INVALID, "'%s': the value of '%s' is not a string", d->key, key);
+		pair = mem_printf("%s=%s", key, json_string_value(item));
+		config_put(c, d, pair, false);
+		free(pair);
+	}
+	return 0;
+}
+
 static int config_file_value(struct config *c, const struct option_def *d, const json_t *value, struct err *e)
 {
 	const json_t *item;
@@ -203,6 +226,8 @@ static int config_file_value(struct config *c, const struct option_def *d, const
 			config_put(c, d, json_string_value(item), false);
 		}
 		return 0;
+	case OPTION_PAIRS:
+		return config_file_pairs(c, d, value, e);
 	case OPTION_BOOL:
 	case OPTION_TLS:
 		if (!json_is_boolean(value))
@@ -315,7 +340,7 @@ void config_done(struct config *c)
 
 		if (option_defs[i].type == OPTION_STRING)
 			free(*(char **)at);
-		else if (option_defs[i].type == OPTION_LIST)
+		else if (option_defs[i].type == OPTION_LIST || option_defs[i].type == OPTION_PAIRS)
 			strv_free(*(char ***)at);
 	}
 	*c = (struct config){ 0 };

@@ -25,6 +25,7 @@ struct config {
 	bool tls_off;			/* "tls": false said in so many words: plain TCP is wanted */
 	bool ip_forward;
 	char **insecure_registries, **registry_mirrors;
+	char *log_driver, **log_opts;	/* of containers that ask for none; "key=value" */
 	int64_t max_downloads, max_uploads, max_attempts;	/* 0: the image module's own */
 };
 

@@ -178,7 +178,8 @@ int wire_new(struct loop *l, const struct config *c, struct wire **ret, struct e
 	struct net_config nc = { .exec_root = c->exec_root, .instance = c->instance, .bridge = c->bridge, .bip = c->bip, .datapath = c->datapath,
 				 .ip_forward = c->ip_forward };
 	struct engine_config ec = { .data_root = c->data_root, .exec_root = c->exec_root, .runtime_path = c->runtime_path,
-				    .cgroup_parent = c->cgroup_parent, .version = PACKAGE_VERSION };
+				    .cgroup_parent = c->cgroup_parent, .version = PACKAGE_VERSION,
+				    .log_driver = c->log_driver, .log_opts = c->log_opts };
 	struct wire *w = mem_zalloc(sizeof(*w));
 	struct utsname un;
 

@@ -528,7 +528,7 @@ void engine_create(struct engine *en, const char *name, const json_t *body, void
 	char id[ID_LEN + 1], picked[256];
 	struct mounts_in mounts = { .from = mounts_of, .user = en };
 	struct image *im;
-	json_t *doc;
+	json_t *doc, *filled;
 
 	cr->en = en;
 	cr->done = done;
@@ -548,7 +548,9 @@ void engine_create(struct engine *en, const char *name, const json_t *body, void
 	if (!im)
 		goto fail;
 	id_new(id);
-	doc = create_document(id, picked, body, image_id(im), image_config(im), &mounts, cr->warnings, &cr->e);
+	filled = logopt_fill(body, en->log_config);
+	doc = create_document(id, picked, filled, image_id(im), image_config(im), &mounts, cr->warnings, &cr->e);
+	json_decref(filled);
 	if (!doc)
 		goto fail;
 	if (endpoints_create(en, doc, body, &cr->e) < 0) {

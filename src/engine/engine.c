@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Birth and death of the engine, and how containers are found. */
+#include "engine/logopt.h"
 #include "engine/mounts.h"
 
 #include <dirent.h>
@@ -206,6 +207,9 @@ struct engine *engine_new(struct loop *l, struct work_pool *p, struct store *st,
 	en->hostname = mem_strdup(cfg->hostname);
 	en->version = mem_strdup(cfg->version);
 	read_os(en);
+	en->log_config = logopt_default(cfg->log_driver, cfg->log_opts, e);
+	if (!en->log_config)
+		goto fail;
 	if ((r = file_mkdir_p(dir, 0710)) < 0 || (r = file_mkdir_p(run, 0710)) < 0) {
 		err_errno(e, -r, "cannot make the directories for containers below %s and %s", cfg->data_root, cfg->exec_root);
 		goto fail;
@@ -248,6 +252,7 @@ void engine_free(struct engine *en)
 	map_free(en->by_id);
 	map_free(en->by_name);
 	event_log_free(en->history);
+	json_decref(en->log_config);
 	free(en->data_root);
 	free(en->exec_root);
 	free(en->runtime_path);

@@ -28,6 +28,8 @@ struct engine_config {
 	const char *cgroup_parent;	/* "kedge" */
 	const char *hostname;		/* for /info */
 	const char *version;
+	const char *log_driver;		/* of containers that name none; NULL: json-file */
+	char *const *log_opts;		/* "key=value", NULL-terminated, or NULL */
 };
 
 /* Loads containers, adopts running ones, cleans what a crash left, calls net_gc. Blocking; at start. */

@@ -89,6 +89,7 @@ struct engine {
 	struct engine_events *subs;
 	struct engine_logs *followers;
 	struct event_log *history;
+	json_t *log_config;		/* LogConfig of containers that name no driver */
 	bool closing, pruning;
 	char kernel[80], os[120], machine[40];
 };

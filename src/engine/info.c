@@ -69,7 +69,7 @@ json_t *engine_info(struct engine *en)
 	doc_set(info, "NFd", json_integer(0));
 	doc_set(info, "NGoroutines", json_integer(0));
 	doc_set(info, "SystemTime", json_string(str_time_ns(clock_wall(), now, sizeof(now))));
-	doc_set(info, "LoggingDriver", json_string("json-file"));
+	doc_set(info, "LoggingDriver", json_string(json_str(en->log_config, "Type", "")));
 	doc_set(info, "CgroupDriver", json_string("cgroupfs"));
 	doc_set(info, "CgroupVersion", json_string(v2 ? "2" : "1"));
 	doc_set(info, "NEventsListener", json_integer((json_int_t)engine_events_listeners(en)));

@@ -172,6 +172,53 @@ int logopt_check(const json_t *lc, struct err *e)
 	return 0;
 }
 
+json_t *logopt_default(const char *driver, char *const *opts, struct err *e)
+{
+	json_t *config = json_object(), *lc = json_pack("{s:s, s:o}", "Type", str_empty(driver) ? "json-file" : driver, "Config", config);
+
+	for (; opts && *opts; opts++) {
+		const char *eq = strchr(*opts, '=');
+		char *key CLEANUP(mem_freep) = eq ? mem_strndup(*opts, (size_t)(eq - *opts)) : NULL;
+
+		if (!eq) {
+			err_set(e, ERR_INVALID, "log-opt '%s' is not of the form key=value", *opts);
+			goto fail;
+		}
+		json_object_set_new(config, key, json_string(eq + 1));
+	}
+	if (logopt_check(lc, e) == 0)
+		return lc;
+fail:
+	json_decref(lc);
+	return NULL;
+}
+
+json_t *logopt_fill(const json_t *body, const json_t *def)
+{
+	json_t *out = json_copy((json_t *)body), *host, *lc, *config, *v;
+	const json_t *own = json_obj(json_obj(body, "HostConfig"), "LogConfig");
+	const char *type = json_str(own, "Type", ""), *key;
+
+	/* Of the wrong type: not ours to tell. */
+	if (json_object_get(body, "HostConfig") && !json_is_null(json_object_get(body, "HostConfig")) && !json_obj(body, "HostConfig"))
+		return out;
+	if (*type && !str_eq(type, json_str(def, "Type", "")))
+		def = NULL;
+	host = json_obj(body, "HostConfig") ? json_copy(json_obj(body, "HostConfig")) : json_object();
+	lc = own ? json_copy((json_t *)own) : json_object();
+	config = json_obj(own, "Config") ? json_copy(json_obj(own, "Config")) : json_object();
+	json_object_foreach(json_obj(def, "Config"), key, v) {
+		if (!json_object_get(config, key))
+			json_object_set(config, key, v);
+	}
+	if (def)
+		json_object_set(lc, "Type", json_object_get(def, "Type"));
+	json_object_set_new(lc, "Config", config);
+	json_object_set_new(host, "LogConfig", lc);
+	json_object_set_new(out, "HostConfig", host);
+	return out;
+}
+
 bool logopt_readable(const json_t *lc)
 {
 	int kind = kind_of(driver_of(lc));

@@ -15,6 +15,10 @@
  */
 /* Pure but for "is there a journal": HostConfig.LogConfig, with docker's sentences. */
 int logopt_check(const json_t *log_config, struct err *e);
+/* The engine's own LogConfig out of its options ("key=value"); checked. New reference or NULL with e. */
+json_t *logopt_default(const char *driver, char *const *opts, struct err *e);
+/* A create request with what is left open of HostConfig.LogConfig filled in from def; new reference. */
+json_t *logopt_fill(const json_t *body, const json_t *def);
 bool logopt_readable(const json_t *log_config);
 extern const char *const logopt_drivers[];	/* NULL-terminated: what can be used on this host */
 bool logopt_available(const char *driver);

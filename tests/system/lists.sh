@@ -129,3 +129,15 @@ check "events: the engine knows how many listen" equal "$(kedge info -f '{{.NEve
 kedge run --rm busybox true
 check "events: each of 900 gets all, in order" wait $many
 check "events: ..." equal "$(cut -d' ' -f1,2,3 "$tmp/many")" "900 2 2"
+
+# system prune asks every kind.
+kedge run --name stopped busybox true >/dev/null
+kedge network create unused >/dev/null
+kedge tag busybox:latest spare:1
+out=$(kedge system prune -f)
+check "system prune: containers" has "$out" "Deleted Containers:"
+check "system prune: networks" has "$out" "unused"
+check "system prune: the sum" has "$out" "Total reclaimed space:"
+kedge rm -f one two >/dev/null
+check "system prune -a: images" has "$(kedge system prune -af)" "untagged: spare:1"
+check "system prune: nothing is left" equal "$(kedge ps -aq | wc -l) $(kedge images -q | wc -l)" "0 0"

@@ -137,3 +137,19 @@ umount "$dir" 2>/dev/null || true
 if command -v docker >/dev/null; then
 	check "docker logs" in_order 2996 3000 < <(docker -H "unix://$sock" logs --tail 5 rot)
 fi
+
+# The engine's own choice for containers that make none.
+engine_stop
+echo '{"log-driver":"local","log-opts":{"max-size":"50k"}}' >"$tmp/daemon.json"
+engine_start
+check "the engine's log driver" equal "$(kedge info -f '{{.LoggingDriver}}')" "local"
+kedge run --name own busybox echo own >/dev/null
+check "... is the containers'" equal "$(kedge inspect -f '{{json .HostConfig.LogConfig}}' own)" '{"Type":"local","Config":{"max-size":"50k"}}'
+check "... and works" equal "$(kedge logs own)" "own"
+kedge create --name other --log-driver json-file busybox true >/dev/null
+check "a container's own choice wins" equal "$(kedge inspect -f '{{json .HostConfig.LogConfig}}' other)" '{"Type":"json-file","Config":{}}'
+engine_stop
+echo '{"log-opts":{"foo":"x"}}' >"$tmp/daemon.json"
+check "the engine does not start with a bad one" has "$("$builddir/kedged" --data-root "$data" --exec-root "$run" --instance "$id" --config-file "$tmp/daemon.json" 2>&1)" "unknown log opt 'foo' for json-file log driver"
+echo '{}' >"$tmp/daemon.json"
+engine_start
