@@ -29,7 +29,7 @@
  * Every callback that is to come counts in `pending`. A build that failed, or whose client went away, starts nothing more, ends its containers,
  * and is freed when the last callback has come.
  */
-enum { WORKERS = 4, STAGES_MAX = 1000 };
+enum { WORKERS = 4, STAGES_MAX = 1000, STAGES_BUSY = 8 };	/* busy: at the same time in one build, each with a container at most */
 
 /* Builds that the end of the engine cut short: their callbacks may never come. */
 static struct builds *cut_short;
@@ -234,6 +234,40 @@ static void all_done(struct build *b)
 	tag_next(b);
 }
 
+/* Lets stages go on, the first ones first. One that finds itself waiting for another kicks again: its place is free. */
+static void run_stages(struct build *b)
+{
+	for (size_t i = 0; i < b->nstages && !b->failed && !b->gone; i++) {
+		size_t busy = 0;
+
+		for (size_t k = 0; k < b->nstages; k++)
+			busy += b->stages[k].phase == STAGE_BUSY;
+		if (busy >= STAGES_BUSY)
+			return;
+		if (b->stages[i].needed && b->stages[i].phase == STAGE_WAITING)
+			stage_run(&b->stages[i]);
+	}
+}
+
+static void kick(void *user)
+{
+	struct build *b = user;
+
+	b->kicked = false;
+	if (!b->bs->closing)
+		run_stages(b);
+	build_drop(b);
+}
+
+void build_kick(struct build *b)
+{
+	if (b->kicked)
+		return;
+	b->kicked = true;
+	build_hold(b);
+	loop_defer(b->bs->loop, kick, b);
+}
+
 /* Whoever speaks next; then whoever waited for the stage. */
 void build_stage_done(struct stage *s)
 {
@@ -252,9 +286,7 @@ void build_stage_done(struct stage *s)
 		all_done(b);
 		return;
 	}
-	for (size_t i = 0; i < b->nstages && !b->failed; i++)
-		if (b->stages[i].needed && b->stages[i].phase == STAGE_WAITING)
-			stage_run(&b->stages[i]);
+	run_stages(b);
 }
 
 /* The plan. */
@@ -447,9 +479,7 @@ static void plan_run(struct build *b)
 	}
 	while (!b->stages[b->front].needed)
 		b->front++;
-	for (size_t i = 0; i < b->nstages && !b->failed; i++)
-		if (b->stages[i].needed && b->stages[i].phase == STAGE_WAITING)
-			stage_run(&b->stages[i]);
+	run_stages(b);
 }
 
 static void context_run(struct work *w)

@@ -70,6 +70,7 @@ struct stage {
 	char *base;			/* expanded; "scratch" or an image */
 	enum stage_phase phase;
 	bool begun;			/* FROM is through */
+	bool kicked;			/* it has told that its place is free while it waits */
 	bool announced, pulled;		/* FROM is told; its image was asked for at a registry */
 	struct image_transfer *pull;
 	void (*after_pull)(struct stage *s);
@@ -133,6 +134,7 @@ struct build {
 	struct stage *stages;
 	size_t nstages, target_stage, front, next_tag;
 	unsigned total, containers;
+	bool kicked;			/* build_kick() is on its way */
 };
 
 /* build.c */
@@ -140,6 +142,7 @@ void build_hold(struct build *b);		/* a callback is to come */
 void build_drop(struct build *b);		/* it came; the last one ends the build if nothing goes on */
 void build_fail(struct build *b, const struct err *e, int code);
 void build_stage_done(struct stage *s);		/* looks for what can go on */
+void build_kick(struct build *b);		/* the same, from the loop's next turn: a stage has to wait for another one */
 /* out.c */
 void build_say(struct build *b, json_t *msg_take);
 void stage_say(struct stage *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

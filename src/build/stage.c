@@ -285,8 +285,13 @@ void stage_run(struct stage *s)
 				break;
 			continue;
 		}
-		if (must_wait(s))
+		if (must_wait(s)) {
+			if (!s->kicked)
+				build_kick(s->b);
+			s->kicked = true;
 			return;
+		}
+		s->kicked = false;
 		s->step = next_step(s);
 		if (!s->step) {
 			stage_end(s);

@@ -67,6 +67,11 @@ void container_free(struct container *c)
 	restart_turn_over(c);
 	health_gone(c);
 	exec_gone(c);
+	/* Left only when the engine itself ends. */
+	waiters_drop(&c->rest);
+	waiters_drop(&c->up);
+	waiters_drop(&c->gone);
+	waiters_drop(&c->unwritten);
 	rt_free(TAKE(c->rt));
 	json_decref(c->net);
 	json_decref(c->doc);

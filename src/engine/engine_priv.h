@@ -211,6 +211,7 @@ int health_check_config(const json_t *check, struct err *e);
 json_t *health_merge(const json_t *own, const json_t *image);	/* NULL: none; new reference */
 struct waiter *waiter_add(struct waiter **list, struct container *c, engine_done *done, void *user);
 void waiters_call(struct waiter **list, const struct err *e);
+void waiters_drop(struct waiter **list);		/* nobody is called: the engine ends */
 void waiter_later(struct engine *en, engine_done *done, void *user, const struct err *e);	/* from the next turn */
 
 /* wait.c, attach.c, events.c */

@@ -124,6 +124,17 @@ void waiters_call(struct waiter **list, const struct err *e)
 	}
 }
 
+void waiters_drop(struct waiter **list)
+{
+	struct waiter *w;
+
+	while ((w = *list)) {
+		*list = w->next;
+		loop_timer_free(w->timer);
+		free(w);
+	}
+}
+
 struct later {
 	engine_done *done;
 	void *user;
