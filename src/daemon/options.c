@@ -45,6 +45,7 @@ static const struct option_def option_defs[] = {
 	{ "metrics-addr", "metrics-addr", 0, OPTION_STRING, OFF(metrics_addr), "Address and port to serve Prometheus metrics on, e.g. 127.0.0.1:9323" },
 	{ "ip-forward", "ip-forward", 0, OPTION_BOOL, OFF(ip_forward), "Turn IP forwarding on where a path needs it (default true)" },
 	{ "cgroup-parent", "cgroup-parent", 0, OPTION_STRING, OFF(cgroup_parent), "Parent cgroup of the containers (default kedge)" },
+	{ "userns-remap", "userns-remap", 0, OPTION_STRING, OFF(userns_remap), "Run containers in user namespaces: default, USER[:GROUP] or UID[:GID] of /etc/subuid" },
 	{ "runtime-path", "runtime-path", 0, OPTION_STRING, OFF(runtime_path), "The kedge-runtime program (default: beside kedged)" },
 	{ "insecure-registry", "insecure-registries", 0, OPTION_LIST, OFF(insecure_registries), "Registry (host[:port] or CIDR) that may be without TLS; repeatable" },
 	{ "registry-mirror", "registry-mirrors", 0, OPTION_LIST, OFF(registry_mirrors), "URL that is asked before docker.io; repeatable" },

@@ -18,6 +18,7 @@ struct config {
 	char *instance;			/* names pins and interface aliases */
 	char *bridge, *bip, *datapath;
 	char *metrics_addr;		/* "127.0.0.1:9323"; NULL: none */
+	char *userns_remap;		/* NULL: none */
 	char *cgroup_parent;
 	char *runtime_path;
 	char *tlscacert, *tlscert, *tlskey;

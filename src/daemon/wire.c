@@ -18,6 +18,7 @@
 #include "base/str.h"
 #include "build/build.h"
 #include "dns/dns.h"
+#include "daemon/remap.h"
 #include "engine/engine.h"
 #include "http/server.h"
 #include "image/image.h"
@@ -184,6 +185,8 @@ int wire_new(struct loop *l, const struct config *c, struct wire **ret, struct e
 	struct utsname un;
 
 	w->lock_fd = -1;
+	if (!str_empty(c->userns_remap) && remap_read(c->userns_remap, &ec.idmap, e) < 0)
+		goto fail;
 	ec.hostname = uname(&un) == 0 ? un.nodename : "localhost";
 	if (wire_state(w, c, e) < 0)
 		goto fail;
@@ -200,6 +203,7 @@ int wire_new(struct loop *l, const struct config *c, struct wire **ret, struct e
 	if (!w->volumes)
 		goto fail;
 	volumes_on_event(w->volumes, wire_volume_event, w);
+	volumes_set_owner(w->volumes, ec.idmap.uid, ec.idmap.gid);
 	w->dns = dns_new(l, &(struct dns_config){ .resolv_conf = "/etc/resolv.conf" }, e);
 	if (!w->dns)
 		goto fail;

@@ -553,6 +553,10 @@ void engine_create(struct engine *en, const char *name, const json_t *body, void
 	json_decref(filled);
 	if (!doc)
 		goto fail;
+	if (remap_check(en, json_object_get(doc, "HostConfig"), &cr->e) < 0) {
+		json_decref(doc);
+		goto fail;
+	}
 	if (endpoints_create(en, doc, body, &cr->e) < 0) {
 		json_decref(doc);
 		goto fail;

@@ -208,6 +208,7 @@ struct engine *engine_new(struct loop *l, struct work_pool *p, struct store *st,
 	en->data_root = mem_strdup(cfg->data_root);
 	en->exec_root = mem_strdup(cfg->exec_root);
 	en->runtime_path = mem_strdup(cfg->runtime_path);
+	en->idmap = cfg->idmap;
 	en->cgroup_parent = mem_strdup(cfg->cgroup_parent);
 	en->hostname = mem_strdup(cfg->hostname);
 	en->version = mem_strdup(cfg->version);
@@ -215,7 +216,7 @@ struct engine *engine_new(struct loop *l, struct work_pool *p, struct store *st,
 	en->log_config = logopt_default(cfg->log_driver, cfg->log_opts, e);
 	if (!en->log_config)
 		goto fail;
-	if ((r = file_mkdir_p(dir, 0710)) < 0 || (r = file_mkdir_p(run, 0710)) < 0) {
+	if ((r = file_mkdir_p(dir, 0711)) < 0 || (r = file_mkdir_p(run, 0711)) < 0) {
 		err_errno(e, -r, "cannot make the directories for containers below %s and %s", cfg->data_root, cfg->exec_root);
 		goto fail;
 	}

@@ -21,7 +21,13 @@
  */
 struct engine;
 
+/* userns-remap: id 0 of containers is uid:gid outside, and so on for size ids; size 0: none. */
+struct engine_idmap {
+	unsigned uid, gid, size;
+};
+
 struct engine_config {
+	struct engine_idmap idmap;
 	const char *data_root;		/* containers/<id>/{upper,work,bundle,<id>-json.log,hostname,hosts,resolv.conf} */
 	const char *exec_root;		/* containers/<id>/ run directories */
 	const char *runtime_path;	/* kedge-runtime */

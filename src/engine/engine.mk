@@ -34,6 +34,7 @@ libengine_a_SOURCES = \
 	src/engine/resolv.c src/engine/resolv.h src/engine/resolv_renew.c \
 	src/engine/prepare.c src/engine/prepare.h \
 	src/engine/provide.c \
+	src/engine/remap.c \
 	src/engine/restart.c \
 	src/engine/prune.c src/engine/prune.h \
 	src/engine/rootview.c src/engine/rootview.h \

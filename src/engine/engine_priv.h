@@ -84,6 +84,7 @@ struct engine {
 	struct exec_old *execs_over;
 	struct container *restart_queue, *restart_end;
 	unsigned turns;			/* restarts under way */
+	struct engine_idmap idmap;
 	char *data_root, *exec_root, *runtime_path, *cgroup_parent, *hostname, *version;
 	struct engine_wait *waits;
 	struct engine_events *subs;
@@ -144,6 +145,7 @@ struct spec_in {
 	const json_t *mounts;		/* mount points (mounts.h) */
 	const char *bundle;		/* where sources are prepared; NULL: nowhere yet */
 	pid_t ipc_pid, pid_pid;		/* whose namespace is joined; 0 */
+	const struct engine_idmap *idmap;	/* a user namespace with these ids; NULL: none */
 };
 json_t *spec_make(const struct spec_in *in, struct err *e);
 /* "process" alone, for a further program (an ExecConfig of the API) in the container that in describes; path and args of in are not used. */
@@ -162,6 +164,10 @@ json_t *spec_paths(bool masked);		/* docker's lists: masked or read-only; new re
 /* limits.c: what the machine says to limits; pure but for /proc and /sys. */
 int limits_check(const json_t *host, struct err *e);
 bool cgroup_unified(void);		/* nothing but cgroup version 2 */
+/* remap.c */
+bool remap_applies(const struct engine *en, const json_t *host);
+int remap_check(const struct engine *en, const json_t *host, struct err *e);	/* what a container in a user namespace cannot have */
+void remap_spec(const struct engine_idmap *m, json_t *linux_);
 /* join.c: the process whose namespace "container:x" of HostConfig[key] ("IpcMode", "PidMode") means; 0 for other modes. */
 int join_target(const struct container *c, const char *key, pid_t *ret, struct err *e);
 

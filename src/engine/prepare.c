@@ -57,6 +57,8 @@ struct prepare *prepare_new(struct container *c, struct err *e)
 		return NULL;
 	p = mem_zalloc(sizeof(*p));
 	p->c = c;
+	if (remap_applies(c->en, doc_host(c)))
+		p->idmap = c->en->idmap;
 	p->ipc_pid = ipc;
 	p->pid_pid = pid;
 	memcpy(p->id, c->id, sizeof(p->id));
@@ -161,6 +163,20 @@ static int put_file(const char *dir, const char *name, const char *text, size_t 
 	return r < 0 ? err_errno(e, -r, "cannot write %s", path) : 0;
 }
 
+/* To the container's root, which may write them. */
+static int give_files(struct prepare *p, const char *dir)
+{
+	static const char *const names[] = { "hosts", "resolv.conf", "hostname" };
+
+	for (size_t i = 0; i < N(names); i++) {
+		char *path CLEANUP(mem_freep) = mem_printf("%s/%s", dir, names[i]);
+
+		if (lchown(path, p->idmap.uid, p->idmap.gid) < 0)
+			return err_errno(&p->e, errno, "give %s to the container", path);
+	}
+	return 0;
+}
+
 static int make_dirs(const struct prepare *p, struct err *e)
 {
 	static const char *const subs[] = { "", "/upper", "/work", "/bundle", "/bundle/rootfs", "/files" };
@@ -204,12 +220,12 @@ static int prepare_all(struct prepare *p)
 	struct user_ids ids = { 0 };
 	struct spec_in in = { .id = p->id, .config = p->config, .host = p->host, .path = p->path, .args = p->args, .rootfs = rootfs,
 			      .netns = p->netns, .hostname = p->hostname, .files = p->files, .cgroups_path = p->cgroup, .mounts = p->mounts, .bundle = bundle,
-			      .ipc_pid = p->ipc_pid, .pid_pid = p->pid_pid };
+			      .ipc_pid = p->ipc_pid, .pid_pid = p->pid_pid, .idmap = p->idmap.size ? &p->idmap : NULL };
 	json_t *spec = NULL;
 	char *text = NULL;
 	int ret = -1;
 
-	if (log_plan_resolve(&p->log, &p->e) < 0 || make_dirs(p, &p->e) < 0 || mounts_check_binds(p->mounts, true, 0, 0, &p->e) < 0)
+	if (log_plan_resolve(&p->log, &p->e) < 0 || make_dirs(p, &p->e) < 0 || mounts_check_binds(p->mounts, true, p->idmap.uid, p->idmap.gid, &p->e) < 0)
 		goto out;
 	if (user_resolve(p->layers, upper, json_str(p->config, "User", ""), json_arr(p->host, "GroupAdd"), &ids, &p->e) < 0)
 		goto out;
@@ -218,7 +234,7 @@ static int prepare_all(struct prepare *p)
 	in.groups = ids.groups;
 	in.n_groups = ids.n_groups;
 	in.home = ids.home;
-	if (!p->shared && write_names(p) < 0)
+	if (!p->shared && (write_names(p) < 0 || (p->idmap.size && give_files(p, p->files) < 0)))
 		goto out;
 	spec = spec_make(&in, &p->e);
 	if (!spec)

@@ -18,6 +18,7 @@ struct prepare {
 	char **layers;
 	json_t *config, *host, *args, *mounts;	/* references; their content does not change after creation */
 	pid_t ipc_pid, pid_pid;		/* whose namespaces are joined; 0 */
+	struct engine_idmap idmap;	/* size 0: none */
 	const char *path;
 	bool host_net, shared;
 	struct log_plan log;

@@ -425,6 +425,8 @@ static json_t *make_linux(const struct spec_in *in, const struct security *sec, 
 	doc_set(l, "resources", resources);
 	if (make_sysctls(in, l, e) < 0)
 		goto fail;
+	if (in->idmap)
+		remap_spec(in->idmap, l);
 	if (sec->seccomp)
 		doc_set(l, "seccomp", json_incref(sec->seccomp));
 	return l;

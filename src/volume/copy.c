@@ -28,7 +28,7 @@ enum {
 struct copy {
 	struct map *links;		/* "dev:ino" of files with several names -> path below the top */
 	int top;			/* destination */
-	unsigned files;
+	unsigned files, uid_shift, gid_shift;
 	struct err *e;
 };
 
@@ -57,14 +57,14 @@ static int copy_xattrs(const char *from, const char *to, const char *name, struc
 }
 
 /* By "/proc/self/fd/<dir>/<name>": l*xattr calls do not follow the last component, and a name has no slash. */
-static int copy_attributes(int from, int to, const char *name, const struct stat *st, struct err *e)
+static int copy_attributes(const struct copy *c, int from, int to, const char *name, const struct stat *st, struct err *e)
 {
 	char a[PATH_MAX], b[PATH_MAX];
 	struct timespec times[2] = { st->st_atim, st->st_mtim };
 
 	snprintf(a, sizeof(a), "/proc/self/fd/%d/%s", from, name);
 	snprintf(b, sizeof(b), "/proc/self/fd/%d/%s", to, name);
-	if (fchownat(to, name, st->st_uid, st->st_gid, AT_SYMLINK_NOFOLLOW) < 0)
+	if (fchownat(to, name, st->st_uid + c->uid_shift, st->st_gid + c->gid_shift, AT_SYMLINK_NOFOLLOW) < 0)
 		return err_errno(e, errno, "set the owner of '%s'", name);
 	/* After the owner: changing that takes set-id bits and capabilities away. */
 	if (!S_ISLNK(st->st_mode) && fchmodat(to, name, st->st_mode & 07777, 0) < 0)
@@ -193,7 +193,7 @@ static int copy_entry(struct copy *c, int from, int to, const char *name, const 
 		if (mknodat(to, name, (st.st_mode & S_IFMT) | 0600, st.st_rdev) < 0)
 			return err_errno(c->e, errno, "make node '%s'", whole);
 	}
-	return copy_attributes(from, to, name, &st, c->e);
+	return copy_attributes(c, from, to, name, &st, c->e);
 }
 
 static int copy_dir(struct copy *c, int from, int to, const char *path, unsigned depth)
@@ -224,9 +224,9 @@ static int copy_dir(struct copy *c, int from, int to, const char *path, unsigned
 	return ret;
 }
 
-int copy_tree(int from, int to, struct err *e)
+int copy_tree(int from, int to, unsigned uid_shift, unsigned gid_shift, struct err *e)
 {
-	struct copy c = { .links = map_new(), .top = to, .e = e };
+	struct copy c = { .links = map_new(), .top = to, .uid_shift = uid_shift, .gid_shift = gid_shift, .e = e };
 	struct stat st;
 	size_t it = 0;
 	char *v;
@@ -236,7 +236,7 @@ int copy_tree(int from, int to, struct err *e)
 	if (ret == 0 && fstat(from, &st) < 0)
 		ret = err_errno(e, errno, "look at the directory");
 	if (ret == 0)
-		ret = copy_attributes(from, to, ".", &st, e);
+		ret = copy_attributes(&c, from, to, ".", &st, e);
 	if (ret == 0 && (c.files > FSYNC_MAX ? syncfs(to) : fsync(to)) < 0)
 		ret = err_errno(e, errno, "write the directory");
 	while ((v = map_next(c.links, &it, NULL)))

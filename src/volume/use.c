@@ -217,7 +217,7 @@ static int fill_beside(struct use *u, int dir, struct err *e)
 
 	if (r < 0 || mkdirat(dir, "_fill", 0700) < 0 || (to = openat(dir, "_fill", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) < 0)
 		return err_errno(e, r < 0 ? -r : errno, "make a directory in volume %s", u->name);
-	if (copy_tree(u->from, to, e) < 0)
+	if (copy_tree(u->from, to, u->vs->uid, u->vs->gid, e) < 0)
 		goto fail;
 	(void)FAULT("volume.fill");
 	if (renameat(dir, "_fill", dir, "_data") < 0 || fsync(dir) < 0) {
@@ -245,7 +245,7 @@ static void fill_run(struct work *w)
 	if (empty < 0)
 		err_errno(&u->e, -empty, "open volume %s", u->name);
 	else if (empty)
-		(void)(u->beside && !u->options ? fill_beside(u, dir, &u->e) : copy_tree(u->from, to, &u->e));
+		(void)(u->beside && !u->options ? fill_beside(u, dir, &u->e) : copy_tree(u->from, to, u->vs->uid, u->vs->gid, &u->e));
 	if (u->e.kind != ERR_NONE)
 		err_wrap(&u->e, "failed to populate volume");
 	fd_closep(&to);

@@ -25,7 +25,7 @@ void volumes_free(struct volumes *vs);
 void volumes_on_event(struct volumes *vs, void (*cb)(void *user, const char *action, const char *name, const char *driver), void *user);
 /* Asks the engine for the ids of containers that refer to a volume: a new array of strings. */
 void volumes_set_users(struct volumes *vs, json_t *(*cb)(void *user, const char *name), void *user);
-/* Owner of new volumes' top directories: root of the containers' user namespace. 0:0 at first. */
+/* Id 0 of the containers' user namespace: owner of new volumes, and added to the ids of what they are filled with. 0:0 at first. */
 void volumes_set_owner(struct volumes *vs, unsigned uid, unsigned gid);
 
 struct volume_spec {

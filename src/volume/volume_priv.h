@@ -62,7 +62,7 @@ bool local_is_mounted(const char *at);
 
 /* copy.c: blocking */
 /* Everything in the directory `from` into the directory `to`, and the directory's own owner, mode and attributes; links are copied, never followed. */
-int copy_tree(int from, int to, struct err *e);
+int copy_tree(int from, int to, unsigned uid_shift, unsigned gid_shift, struct err *e);
 /* 1: nothing in it, 0, -errno. */
 int copy_is_empty(int dir);
 /* Bytes on disk below a directory, without other file systems; *bytes is added to. */

@@ -3,8 +3,8 @@
 # Volumes and mounts: made, filled, shared, read-only, counted, removed; what outlives what; kill -9 at each commit point.
 . "$(dirname "$0")/lib.sh"
 
-docker() { DOCKER_HOST=unix://$sock command docker "$@"; }
 have_docker=$(command -v docker || true)
+docker() { DOCKER_HOST=unix://$sock command docker "$@"; }
 clis="kedge${have_docker:+ docker}"
 
 engine_start

@@ -198,11 +198,13 @@ static int mount_rootfs(const char *at, struct err *e)
 		err_set(e, ERR_INVALID, "%zu image layers do not fit into the overlay's mount options", a->n_lowers);
 		goto out;
 	}
-	if (mount("overlay", at, "overlay", 0, opt.data) < 0) {
-		int first = errno;
+	r = idmap_mount(a, at, opt.data);
+	if (r < 0) {
+		int first = -r;
 
+		r = -1;
 		*strstr(opt.data, ",index=off") = 0;	/* Linux before 4.19 does not know all three */
-		if (mount("overlay", at, "overlay", 0, opt.data) < 0) {
+		if (idmap_mount(a, at, opt.data) < 0) {
 			err_errno(e, first, "mount overlay on '%s'", at);
 			goto out;
 		}
@@ -228,7 +230,7 @@ static int rootfs_of(char *out, size_t size, struct err *e)
 		return err_wrap(e, "bundle '%s'", mon.a.bundle);
 	path = json_str(json_obj(config, "root"), "path", "rootfs");
 	n = path[0] == '/' ? snprintf(out, size, "%s", path) : snprintf(out, size, "%s/%s", mon.a.bundle, path);
-	if (n >= 0 && (size_t)n < size && sources_prepare(config, e) < 0) {
+	if (n >= 0 && (size_t)n < size && (sources_prepare(config, e) < 0 || idmap_layers(&mon.a, config, e) < 0)) {
 		json_decref(config);
 		return -1;
 	}

@@ -5,6 +5,7 @@ libruntime_monitor_a_SOURCES = \
 	src/runtime/monitor/monitor_priv.h \
 	src/runtime/monitor/monitor.c \
 	src/runtime/monitor/launch.c \
+	src/runtime/monitor/idmap.c \
 	src/runtime/monitor/sources.c \
 	src/runtime/monitor/helper.c \
 	src/runtime/monitor/extern.c \

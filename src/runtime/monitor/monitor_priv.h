@@ -91,6 +91,8 @@ struct launch {
 	const char *id, *bundle, *run_dir, *upper, *work, *runtime, *cgroup, *cache;
 	const char *lowers[128];
 	size_t n_lowers;
+	uid_t map_uid;		/* who the container's root is, once idmap_layers() has found it in a user namespace; 0 */
+	gid_t map_gid;
 	bool tty, stdin_open, stdin_once;
 	const char *log_driver, *log_path;
 	uint64_t log_max;
@@ -147,6 +149,10 @@ void helper_create(struct report *r);		/* in the helper: overlay, OCI create */
 void helper_start(struct report *r);
 void helper_delete(struct report *r);
 int launch_umount(struct err *e);
+
+/* idmap.c: in the create helper; layers as the container's user namespace, if it has one, is to see them: a's paths change */
+int idmap_layers(struct launch *a, const json_t *config, struct err *e);
+int idmap_mount(const struct launch *a, const char *at, const char *options);	/* overlay; 0 or -errno */
 
 /* sources.c: in the create helper; config.json's bind sources that need a handle or the host's namespace */
 int sources_prepare(const json_t *config, struct err *e);

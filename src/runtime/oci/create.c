@@ -141,6 +141,23 @@ static int save_filter(const struct making *m, struct err *e)
 	return r < 0 ? err_errno(e, -r, "save the seccomp filter") : 0;
 }
 
+/* In a user namespace the container's root owns nothing of ours: what it shall open again by /dev/stdout is given to it. */
+static void give_stdio(const struct making *m)
+{
+	const struct oci_spec *s = &m->spec;
+
+	for (size_t i = 0; i < s->n_uids && s->ns[NS_USER]; i++) {
+		if (s->process.uid < s->uids[i].inside || s->process.uid - s->uids[i].inside >= s->uids[i].size)
+			continue;
+		for (int k = 0; k < 3; k++) {
+			struct stat st;
+
+			if (m->o->stdio[k] >= 0 && fstat(m->o->stdio[k], &st) == 0 && !S_ISCHR(st.st_mode))
+				(void)fchown(m->o->stdio[k], s->uids[i].outside + (s->process.uid - s->uids[i].inside), (gid_t)-1);
+		}
+	}
+}
+
 static int prepare(struct making *m, struct err *e)
 {
 	const struct oci_create_opts *o = m->o;
@@ -182,6 +199,7 @@ static int prepare(struct making *m, struct err *e)
 		return -1;
 	if (cgroup_make(&m->cg, m->spec.resources, e) < 0)
 		return -1;
+	give_stdio(m);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, m->sync) < 0)
 		return err_errno(e, errno, "make a socket to the container's process");
 	return lift(&m->sync[1], o->preserve_fds, e) < 0 || lift(&m->listener, o->preserve_fds, e) < 0 ? -1 : 0;
@@ -221,6 +239,10 @@ static void stage(struct making *m, uint64_t flags, int cgroup_fd)
 		}
 		(void)close(m->ns_fd[k]);
 		m->ns_fd[k] = -1;
+	}
+	if (rootfs_sysctl(&(struct rootfs){ .fd = -1, .proc = m->proc }, &m->spec, true, &e) < 0) {
+		(void)sync_send(m->sync[1], SYNC_ERROR, 0, &e);
+		_exit(1);
 	}
 	pid = raw_clone(flags | CLONE_PARENT, &cgroup_fd);
 	if (pid == 0)

@@ -123,7 +123,7 @@ static int file_system(struct init_args *a, int *slave, struct err *e)
 	struct rootfs r = { .fd = -1, .proc = a->proc, .userns = s->ns[NS_USER], .cg = a->cg };
 
 	if (rootfs_attach(&r, a->root_path, a->root_tree, e) < 0 || rootfs_mounts(&r, s, e) < 0 || rootfs_devices(&r, s, e) < 0 ||
-	    rootfs_sysctl(&r, s, e) < 0)
+	    rootfs_sysctl(&r, s, false, e) < 0)
 		return -1;
 	if (s->process.terminal && rootfs_console(&r, &s->process, a->console_socket, slave, e) < 0)
 		return -1;

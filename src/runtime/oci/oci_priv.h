@@ -221,7 +221,8 @@ int rootfs_bind_console(struct rootfs *r, int slave, struct err *e);
 int rootfs_enter(struct rootfs *r, const struct oci_spec *s, struct err *e);
 /* Before entering: masked and read-only paths, read-only root. */
 int rootfs_protect(struct rootfs *r, const struct oci_spec *s, struct err *e);
-int rootfs_sysctl(struct rootfs *r, const struct oci_spec *s, struct err *e);
+/* joined_net: only those of a network namespace the container joins from a user namespace of its own; else all others. r->proc is used. */
+int rootfs_sysctl(struct rootfs *r, const struct oci_spec *s, bool joined_net, struct err *e);
 
 /* --- process.c's other half, init.c ------------------------------------------------------------------------------------------------ */
 

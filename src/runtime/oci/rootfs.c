@@ -345,7 +345,7 @@ static int sysctl_owner(const char *key)
 	return str_starts(key, "user.") ? NS_USER : -1;
 }
 
-int rootfs_sysctl(struct rootfs *r, const struct oci_spec *s, struct err *e)
+int rootfs_sysctl(struct rootfs *r, const struct oci_spec *s, bool joined_net, struct err *e)
 {
 	const char *name;
 	json_t *v;
@@ -371,6 +371,9 @@ int rootfs_sysctl(struct rootfs *r, const struct oci_spec *s, struct err *e)
 		if (!s->ns[ns])
 			return err_set(e, ERR_INVALID, "sysctl \"%s\" is not allowed: the container shares the host's %s namespace", name,
 				       ns_types[ns].name);
+		/* A network namespace that was there before belongs to the host's root: in a user namespace nobody could write there. */
+		if ((ns == NS_NET && s->ns[NS_USER] && s->ns_path[NS_NET]) != joined_net)
+			continue;
 		fd = file_open_beneath(r->proc, path, O_WRONLY | O_CLOEXEC, 0);
 		if (fd < 0)
 			return err_errno(e, -fd, "sysctl '%s'", name);
