@@ -99,6 +99,8 @@ void watch_free(struct watch *w);
 bool watch_uplink(const struct watch *w, bool v6, const struct in6_addr *want, uint32_t *ifindex, struct in6_addr *addr);
 /* Gives a bridge the forwarding the data path wants of it, both families; watch.c keeps it so. */
 void forwarding_ensure(const struct net *n, const char *bridge);
+/* For a data path that routes: IPv6 has one switch for all interfaces. */
+void forwarding_ipv6(const struct net *n);
 bool net_veth_name(const char *name);			/* of the form we give our veths */
 
 /* netns.c; blocking, pool threads (and the start). */

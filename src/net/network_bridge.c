@@ -144,6 +144,8 @@ int network_datapath(struct network *nw, struct err *e)
 
 		if (nw->n->ops->net_set(nw->n->dp, &d, e) < 0)
 			return -1;
+		if (!addr_is4(&c->addr) && !nw->internal)
+			forwarding_ipv6(nw->n);
 	}
 	return 0;
 }

@@ -133,15 +133,21 @@ static void on_addr(void *user, const struct rtnl_addr *a, bool gone)
 	w->addr[w->n_addrs++] = (struct known_addr){ .addr = a->addr.addr, .ifindex = a->ifindex, .seen = true };
 }
 
+/* A host that forwards takes no more router advertisements, unless it says twice that it wants them. */
+static void keep_router_advertisements(const char *name)
+{
+	CLEANUP(mem_freep) char *path = mem_printf("/proc/sys/net/ipv6/conf/%s/accept_ra", name);
+	char now[8] = "";
+
+	if (file_read_line(path, now, sizeof(now)) == 0 && str_eq(now, "1"))
+		(void)file_put_at(-1, path, "2");
+}
+
 void forwarding_ensure(const struct net *n, const char *bridge)
 {
 	static const char *const family[] = { "ipv4", "ipv6" };
-	CLEANUP(mem_freep) char *ra = mem_printf("/proc/sys/net/ipv6/conf/%s/accept_ra", bridge);
-	char now[8] = "";
-
-	/* A host that forwards takes no more router advertisements, unless it says twice that it wants them. */
-	if (n->ops->forwarding && file_read_line(ra, now, sizeof(now)) == 0 && str_eq(now, "1"))
-		(void)file_put_at(-1, ra, "2");
+	if (n->ops->forwarding)
+		keep_router_advertisements(bridge);
 	for (size_t i = 0; i < N(family); i++) {
 		CLEANUP(mem_freep) char *path = mem_printf("/proc/sys/net/%s/conf/%s/forwarding", family[i], bridge);
 		int rc = file_put_at(-1, path, n->ops->forwarding ? "1" : "0");
@@ -150,6 +156,26 @@ void forwarding_ensure(const struct net *n, const char *bridge)
 			log_warn("net", "cannot write to %s: %s; %s", path, strerrordesc_np(-rc),
 				 n->ops->forwarding ? "containers there may not reach beyond the host" : "neighbours may reach containers there");
 	}
+}
+
+void forwarding_ipv6(const struct net *n)
+{
+	static const char all[] = "/proc/sys/net/ipv6/conf/all/forwarding";
+	struct if_nameindex *list;
+	char now[8] = "";
+	int rc;
+
+	if (!n->ops->uplink_forwarding || !n->ip_forward || file_read_line(all, now, sizeof(now)) < 0 || str_eq(now, "1"))
+		return;
+	list = if_nameindex();
+	for (const struct if_nameindex *i = list; i && i->if_index; i++)
+		keep_router_advertisements(i->if_name);
+	if_freenameindex(list);
+	rc = file_put_at(-1, all, "1");
+	if (rc < 0)
+		log_warn("net", "cannot write to %s: %s; containers do not reach beyond the host over IPv6", all, strerrordesc_np(-rc));
+	else
+		log_info("net", "turned IPv6 forwarding on: the data path %s routes", n->ops->name);
 }
 
 /* "net.ipv4.ip_forward" and its kin set every interface. Bridges are ours; uplinks are looked after where the data path routes. */

@@ -94,6 +94,18 @@ static struct elem elem_publish(const struct dp_publish *p)
 	return el;
 }
 
+/* The same port as seen from the endpoint's own network. */
+static struct elem elem_near(const struct dp_publish *p, uint32_t bridge)
+{
+	struct elem el = elem_publish(p);
+	size_t at = set_key_len(el.set);
+
+	el.set = el.set == SET_ANY4 ? SET_NEAR4 : el.set == SET_ANY6 ? SET_NEAR6 : el.set == SET_PUB4 ? SET_NEARPUB4 : SET_NEARPUB6;
+	memset(el.data, 0, sizeof(el.data));
+	put_u32(el.key + at, bridge);
+	return el;
+}
+
 /* --- networks --- */
 
 static struct nft_net *net_of(struct datapath *d, uint32_t ifindex, bool v4)
@@ -202,12 +214,8 @@ static int nft_addr_del(struct datapath *d, const struct in6_addr *addr, uint32_
 static int nft_endpoint_set(struct datapath *d, const struct dp_endpoint *ep, struct err *e)
 {
 	char text[ADDR_TEXT];
-	int r = net_elem(d, elem_addr_if(SET_OWN4, SET_OWN6, &ep->addr, ep->bridge_ifindex), true);
 
-	if (r < 0) {
-		set_err(e, r, "cannot take an endpoint into the table");
-		return -1;
-	}
+	(void)e;
 	map_put(d->endpoints, addr_text(&ep->addr, text), (void *)(uintptr_t)ep->bridge_ifindex);
 	return 0;
 }
@@ -215,11 +223,17 @@ static int nft_endpoint_set(struct datapath *d, const struct dp_endpoint *ep, st
 static int nft_endpoint_del(struct datapath *d, const struct dp_endpoint *ep)
 {
 	char text[ADDR_TEXT];
-	int r = net_elem(d, elem_addr_if(SET_OWN4, SET_OWN6, &ep->addr, ep->bridge_ifindex), false);
 
 	map_del(d->endpoints, addr_text(&ep->addr, text));
 	conntrack_forget_addr(d, &ep->addr);
-	return r;
+	return 0;
+}
+
+static uint32_t bridge_of(const struct datapath *d, const struct in6_addr *endpoint)
+{
+	char text[ADDR_TEXT];
+
+	return (uint32_t)(uintptr_t)map_get(d->endpoints, addr_text(endpoint, text));
 }
 
 /*
@@ -228,8 +242,7 @@ static int nft_endpoint_del(struct datapath *d, const struct dp_endpoint *ep)
 static bool is_ours(struct datapath *d, const struct dp_publish *p)
 {
 	bool v4 = addr_is4(&p->addr), any = addr_is_any(&p->host_addr);
-	char text[ADDR_TEXT];
-	const struct nft_net *n = net_of(d, (uint32_t)(uintptr_t)map_get(d->endpoints, addr_text(&p->addr, text)), v4);
+	const struct nft_net *n = net_of(d, bridge_of(d, &p->addr), v4);
 
 	if (!any && (addr_is4(&p->host_addr) != v4 || (v4 ? addr_to4(&p->host_addr) >> 24 == 127 : IN6_IS_ADDR_LOOPBACK(&p->host_addr))))
 		return false;
@@ -238,12 +251,14 @@ static bool is_ours(struct datapath *d, const struct dp_publish *p)
 
 static int nft_publish_set(struct datapath *d, const struct dp_publish *p, struct err *e)
 {
-	struct elem el = elem_publish(p);
+	struct elem el = elem_publish(p), near = elem_near(p, bridge_of(d, &p->addr));
 	int r;
 
 	if (!is_ours(d, p))
 		return 0;
-	r = elem_put(d, &el);
+	r = elem_put(d, &near);
+	if (r == 0)
+		r = elem_put(d, &el);
 	if (r < 0) {
 		set_err(e, r, "cannot publish a port");
 		return -1;
@@ -255,8 +270,11 @@ static int nft_publish_set(struct datapath *d, const struct dp_publish *p, struc
 
 static int nft_publish_del(struct datapath *d, const struct dp_publish *p)
 {
-	struct elem el = elem_publish(p);
+	struct elem el = elem_publish(p), near = elem_near(p, bridge_of(d, &p->addr));
 	int r = is_ours(d, p) ? elem_del(d, &el) : 0;
+
+	if (is_ours(d, p))
+		(void)elem_del(d, &near);
 
 	if (p->proto == IPPROTO_UDP)
 		conntrack_forget_port(d, addr_is4(&p->addr), p->proto, &p->host_addr, p->host_port);

@@ -20,10 +20,11 @@ enum nft_set {
 	SET_PAIRS,		/* (in, out): bridges whose endpoints may talk to each other */
 	SET_INTERNAL,		/* bridges without a way out or in */
 	SET_MASQ4, SET_MASQ6,	/* subnets whose packets get an address of the host's on their way out; intervals */
-	SET_OWN4, SET_OWN6,	/* (endpoint's address, its bridge) */
 	SET_GW4, SET_GW6,	/* (bridge's own address, the bridge) of internal networks */
 	SET_PUB4, SET_PUB6,	/* (host's address, protocol, port) -> (endpoint's address, port) */
 	SET_ANY4, SET_ANY6,	/* (protocol, port) -> (endpoint's address, port) */
+	SET_NEARPUB4, SET_NEARPUB6,	/* the keys of the maps above with the bridge of the endpoint behind them: from there it is not translated */
+	SET_NEAR4, SET_NEAR6,
 	SET_COUNT
 };
 
@@ -39,7 +40,7 @@ struct batch {
 	unsigned messages;
 };
 
-enum { ELEM_KEY_MAX = 24, ELEM_DATA_MAX = 20 };
+enum { ELEM_KEY_MAX = 28, ELEM_DATA_MAX = 20 };
 
 struct elem {
 	enum nft_set set;

@@ -25,10 +25,11 @@
  *   chain raw         filter prerouting -300   iif != lo, ip daddr 127.0.0.0/8                                 count loopback, drop
  *   chain prerouting  nat prerouting -100      iif @internal                                                   return
  *                                              ip daddr 127.0.0.0/8                                            return
- *                                              ip daddr . l4proto . th dport map @pub4: target . iif @own4     return
+ *                                              ip daddr . l4proto . th dport . iif @nearpub4                   return
  *                                              dnat to ip daddr . l4proto . th dport map @pub4
- *                                              fib daddr type local: the same two with l4proto . th dport map @any4
- *   chain output      nat output -100          the last three: clients on the host
+ *                                              fib daddr type local, l4proto . th dport . iif @near4           return
+ *                                              fib daddr type local, dnat to l4proto . th dport map @any4
+ *   chain output      nat output -100          the same without the near ones: clients on the host
  *   chain input       filter input 0           iif @internal, fib daddr type local, ip daddr . iif != @gw4     count internal, drop
  *   chain forward     filter forward 0         ct state established,related                                    accept
  *                                              iif . oif @pairs                                                accept
@@ -62,14 +63,16 @@ static const struct {
 	[SET_INTERNAL] = { "internal", 4, 0, false, T_IF, 0 },
 	[SET_MASQ4] = { "masq4", 4, 0, true, T_IP4, 0 },
 	[SET_MASQ6] = { "masq6", 16, 0, true, T_IP6, 0 },
-	[SET_OWN4] = { "own4", 8, 0, false, T2(T_IP4, T_IF), 0 },
-	[SET_OWN6] = { "own6", 20, 0, false, T2(T_IP6, T_IF), 0 },
 	[SET_GW4] = { "gw4", 8, 0, false, T2(T_IP4, T_IF), 0 },
 	[SET_GW6] = { "gw6", 20, 0, false, T2(T_IP6, T_IF), 0 },
 	[SET_PUB4] = { "pub4", 12, 8, false, T3(T_IP4, T_PROTO, T_PORT), T2(T_IP4, T_PORT) },
 	[SET_PUB6] = { "pub6", 24, 20, false, T3(T_IP6, T_PROTO, T_PORT), T2(T_IP6, T_PORT) },
 	[SET_ANY4] = { "any4", 8, 8, false, T2(T_PROTO, T_PORT), T2(T_IP4, T_PORT) },
 	[SET_ANY6] = { "any6", 8, 20, false, T2(T_PROTO, T_PORT), T2(T_IP6, T_PORT) },
+	[SET_NEARPUB4] = { "nearpub4", 16, 0, false, T2(T3(T_IP4, T_PROTO, T_PORT), T_IF), 0 },
+	[SET_NEARPUB6] = { "nearpub6", 28, 0, false, T2(T3(T_IP6, T_PROTO, T_PORT), T_IF), 0 },
+	[SET_NEAR4] = { "near4", 12, 0, false, T3(T_PROTO, T_PORT, T_IF), 0 },
+	[SET_NEAR6] = { "near6", 12, 0, false, T3(T_PROTO, T_PORT, T_IF), 0 },
 };
 _Static_assert(N(sets) == SET_COUNT, "a set without a definition");
 
@@ -164,11 +167,11 @@ static void x_and(struct rule *ru, uint32_t reg, const void *mask, uint32_t n)
 	nftnl_rule_add_expr(ru->r, x);
 }
 
-static void x_lookup_at(struct rule *ru, uint32_t key, enum nft_set s, bool invert)
+static void x_lookup(struct rule *ru, enum nft_set s, bool invert)
 {
 	struct nftnl_expr *x = nftnl_expr_alloc("lookup");
 
-	nftnl_expr_set_u32(x, NFTNL_EXPR_LOOKUP_SREG, key);
+	nftnl_expr_set_u32(x, NFTNL_EXPR_LOOKUP_SREG, KEY);
 	nftnl_expr_set_str(x, NFTNL_EXPR_LOOKUP_SET, sets[s].name);
 	nftnl_expr_set_u32(x, NFTNL_EXPR_LOOKUP_SET_ID, (uint32_t)s + 1);
 	if (sets[s].data_len)
@@ -176,11 +179,6 @@ static void x_lookup_at(struct rule *ru, uint32_t key, enum nft_set s, bool inve
 	if (invert)
 		nftnl_expr_set_u32(x, NFTNL_EXPR_LOOKUP_FLAGS, NFT_LOOKUP_F_INV);
 	nftnl_rule_add_expr(ru->r, x);
-}
-
-static void x_lookup(struct rule *ru, enum nft_set s, bool invert)
-{
-	x_lookup_at(ru, KEY, s, invert);
 }
 
 static void x_ct(struct rule *ru, uint32_t key, uint32_t bits)
@@ -280,16 +278,20 @@ static void x_port(struct rule *ru, uint32_t reg)
 	x_payload(ru, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2, reg + 1);
 }
 
-/* Where does this packet go, if it is for a published port? The answer is in DATA. */
-static void x_target(struct rule *ru, bool v4, bool any)
+/* What a packet for a published port is looked up by, from KEY on; the next free register. */
+static uint32_t x_target(struct rule *ru, bool v4, bool any)
 {
+	uint32_t at = KEY;
+
 	on_family(ru, v4);
-	if (any)
+	if (any) {
 		x_local(ru);
-	else
+	} else {
 		x_addr(ru, v4, true, KEY);
-	x_port(ru, any ? KEY : KEY + (v4 ? 1 : 4));
-	x_lookup(ru, any ? (v4 ? SET_ANY4 : SET_ANY6) : (v4 ? SET_PUB4 : SET_PUB6), false);
+		at += v4 ? 1 : 4;
+	}
+	x_port(ru, at);
+	return at + 2;
 }
 
 static void translate(struct datapath *d, struct batch *b, const char *chain, bool from_outside)
@@ -303,14 +305,14 @@ static void translate(struct datapath *d, struct batch *b, const char *chain, bo
 		for (int any = 0; any < 2; any++) {
 			if (from_outside) {
 				ru = rule_in(d, b, chain);
-				x_target(&ru, v4, any);
-				x_meta(&ru, NFT_META_IIF, DATA + (v4 ? 1 : 4));
-				x_lookup_at(&ru, DATA, v4 ? SET_OWN4 : SET_OWN6, false);
+				x_meta(&ru, NFT_META_IIF, x_target(&ru, v4, any));
+				x_lookup(&ru, any ? (v4 ? SET_NEAR4 : SET_NEAR6) : (v4 ? SET_NEARPUB4 : SET_NEARPUB6), false);
 				x_verdict(&ru, NFT_RETURN);
 				rule_put(&ru);
 			}
 			ru = rule_in(d, b, chain);
-			x_target(&ru, v4, any);
+			(void)x_target(&ru, v4, any);
+			x_lookup(&ru, any ? (v4 ? SET_ANY4 : SET_ANY6) : (v4 ? SET_PUB4 : SET_PUB6), false);
 			x_dnat(&ru, v4);
 			rule_put(&ru);
 		}
