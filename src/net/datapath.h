@@ -143,6 +143,9 @@ struct datapath_ops {
 	json_t *(*info)(struct datapath *d);			/* {"Flows": n, "Drops": {"reason": n}} new reference */
 };
 
+/* What the BPF library has to say goes to the log, at debug level. Once, before anything else of it is used, on any data path. */
+void dp_ebpf_quiet(void);
+
 extern const struct datapath_ops dp_ebpf, dp_nft, dp_none;		/* dp_none: nothing in the kernel, the proxy carries everything */
 
 #endif

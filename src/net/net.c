@@ -49,6 +49,7 @@ struct net *net_new(struct loop *l, struct work_pool *p, struct store *st, const
 	struct net *n = mem_zalloc(sizeof(*n));
 	int rc;
 
+	dp_ebpf_quiet();
 	n->loop = l;
 	n->pool = p;
 	n->store = st;

@@ -36,13 +36,17 @@ static int quiet(enum libbpf_print_level level, const char *fmt, va_list ap)
 	return 0;
 }
 
+void dp_ebpf_quiet(void)
+{
+	libbpf_set_print(quiet);
+}
+
 int pins_prepare(const char *pin_dir, struct err *e)
 {
 	struct rlimit lim = { RLIM_INFINITY, RLIM_INFINITY };
 	struct statfs fs;
 	int r;
 
-	libbpf_set_print(quiet);
 	(void)setrlimit(RLIMIT_MEMLOCK, &lim);	/* kernels before 5.11 charge maps to it; newer ones do not mind */
 	if (statfs(BPF_ROOT, &fs) < 0 || fs.f_type != BPF_FS_MAGIC) {
 		if (mount("bpf", BPF_ROOT, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=700") < 0)
