@@ -203,19 +203,22 @@ void cache_flush(struct builds *bs)
 		store_tx_free(tx);
 }
 
-static bool has_child(struct builds *bs, const char *id)
+/* Ids of images that others were made from. */
+static struct map *all_parents(struct builds *bs)
 {
-	const struct image *i;
+	struct map *m = map_new();
+	struct image *i;
 	size_t it = 0;
 
 	while ((i = image_next(bs->images, &it)))
-		if (str_eq(image_parent(i), id))
-			return true;
-	return false;
+		if (*image_parent(i))
+			map_put(m, image_parent(i), i);
+	return m;
 }
 
 json_t *builds_usage(struct builds *bs)
 {
+	struct map *parents = all_parents(bs);
 	json_t *out = json_array();
 	struct build_entry *en;
 	size_t it = 0;
@@ -229,10 +232,11 @@ json_t *builds_usage(struct builds *bs)
 			continue;
 		step = image_is_step(bs->images, i);
 		json_array_append_new(out, json_pack("{s:s, s:[], s:s, s:s, s:b, s:b, s:I, s:s, s:s, s:I}", "ID", build_short(en->key), "Parents", "Type",
-						     "regular", "Description", en->step, "InUse", !step || has_child(bs, en->image), "Shared", !step, "Size",
+						     "regular", "Description", en->step, "InUse", !step || map_get(parents, en->image), "Shared", !step, "Size",
 						     (json_int_t)image_own_bytes(bs->images, i), "CreatedAt", str_time_ns(en->created, created, sizeof(created)),
 						     "LastUsedAt", str_time_ns(en->used_at, used, sizeof(used)), "UsageCount", (json_int_t)en->uses));
 	}
+	map_free(parents);
 	return out;
 }
 
@@ -244,7 +248,7 @@ struct prune {
 	void *user;
 	json_t *deleted;
 	uint64_t bytes, next_bytes;
-	struct map *failed;	/* images that would not go: tried once */
+	struct map *tried;	/* ids of images: each is tried once */
 };
 
 static void prune_next(struct prune *p);
@@ -257,7 +261,7 @@ static void prune_end(struct prune *p)
 	p->done(p->user, result, NULL);
 	json_decref(result);
 	json_decref(p->deleted);
-	map_free(p->failed);
+	map_free(p->tried);
 	free(p);
 	builds_unref(bs);
 }
@@ -274,18 +278,21 @@ static void prune_removed(void *user, const json_t *result, const struct err *e)
 
 static void prune_next(struct prune *p)
 {
-	struct image *i;
+	struct map *parents = all_parents(p->bs);
+	struct image *i = NULL;
 	size_t it = 0;
 
-	while (!p->bs->closing && (i = image_next(p->bs->images, &it))) {
-		if (!image_is_step(p->bs->images, i) || map_get(p->failed, image_id(i)) || has_child(p->bs, image_id(i)))
-			continue;
-		map_put(p->failed, image_id(i), p);
-		p->next_bytes = image_own_bytes(p->bs->images, i);
-		image_remove(p->bs->images, image_id(i), false, true, prune_removed, p);
+	while (!p->bs->closing && (i = image_next(p->bs->images, &it)))
+		if (image_is_step(p->bs->images, i) && !map_get(p->tried, image_id(i)) && !map_get(parents, image_id(i)))
+			break;
+	map_free(parents);
+	if (p->bs->closing || !i) {
+		prune_end(p);
 		return;
 	}
-	prune_end(p);
+	map_put(p->tried, image_id(i), p);
+	p->next_bytes = image_own_bytes(p->bs->images, i);
+	image_remove(p->bs->images, image_id(i), false, true, prune_removed, p);
 }
 
 static void prune_start(void *user)
@@ -293,37 +300,41 @@ static void prune_start(void *user)
 	prune_next(user);
 }
 
-/* Does an image with a name, or the last of an unnamed build, stand on it? */
-static bool kept(struct builds *bs, const char *id, unsigned depth)
+/* Ids of what images with a name, or the last ones of builds without, stand on; and their own. */
+static struct map *all_kept(struct builds *bs)
 {
-	const struct image *i = image_find(bs->images, id, NULL);
+	struct map *m = map_new();
+	struct image *i;
 	size_t it = 0;
 
-	if (!i || depth > 1000)
-		return false;
-	if (!image_is_step(bs->images, i))
-		return true;
-	while ((i = image_next(bs->images, &it)))
-		if (str_eq(image_parent(i), id) && kept(bs, image_id(i), depth + 1))
-			return true;
-	return false;
+	while ((i = image_next(bs->images, &it))) {
+		if (image_is_step(bs->images, i))
+			continue;
+		for (struct image *up = i; up && !map_get(m, image_id(up));) {
+			map_put(m, image_id(up), up);
+			up = *image_parent(up) ? image_find(bs->images, image_parent(up), NULL) : NULL;
+		}
+	}
+	return m;
 }
 
 void builds_prune(struct builds *bs, bool all, void (*done)(void *user, const json_t *result, const struct err *e), void *user)
 {
 	struct prune *p = mem_zalloc(sizeof(*p));
 	struct store_tx *tx = store_tx_new(bs->store);
+	struct map *kept = all_kept(bs);
 	struct build_entry *en;
 	size_t it = 0;
 
-	*p = (struct prune){ .bs = bs, .done = done, .user = user, .deleted = json_array(), .failed = map_new() };
+	*p = (struct prune){ .bs = bs, .done = done, .user = user, .deleted = json_array(), .tried = map_new() };
 	bs->holds++;
 	while ((en = map_next(bs->cache, &it, NULL))) {
-		if (!all && kept(bs, en->image, 0))
+		if (!all && map_get(kept, en->image))
 			continue;
 		json_array_append_new(p->deleted, json_string(build_short(en->key)));
 		drop(bs, en, tx);
 	}
+	map_free(kept);
 	store_tx_commit_take(tx, NULL, NULL);
 	loop_defer(bs->loop, prune_start, p);
 }

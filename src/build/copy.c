@@ -50,21 +50,6 @@ static int stopped(const struct copier *k)
 	return k->c->stop && atomic_load(k->c->stop) ? err_set(k->e, ERR_UNAVAILABLE, "the build was cancelled") : 0;
 }
 
-/* Owner, mode, attributes, times, in the order that keeps each; name "" is the handle itself. */
-static int dress(struct copier *k, int dir, const char *name, const struct stat *st, const char *path)
-{
-	struct timespec t[2] = { st->st_mtim, st->st_mtim };
-	mode_t mode = k->has_mode ? k->mode : st->st_mode & 07777;
-
-	if (fchownat(dir, name, k->uid, k->gid, AT_SYMLINK_NOFOLLOW) < 0)
-		return failed(k, errno, "set the owner of", path);
-	if (!S_ISLNK(st->st_mode) && fchmodat(dir, name, mode, 0) < 0)
-		return failed(k, errno, "set the mode of", path);
-	if (utimensat(dir, name, t, AT_SYMLINK_NOFOLLOW) < 0)
-		return failed(k, errno, "set the time of", path);
-	return 0;
-}
-
 /* Capabilities and user.*; a file system that has none is no error. */
 static void copy_xattrs(int from, int to)
 {
@@ -80,6 +65,36 @@ static void copy_xattrs(int from, int to)
 		if (size >= 0)
 			(void)fsetxattr(to, p, value, (size_t)size, 0);
 	}
+}
+
+static mode_t mode_of(const struct copier *k, const struct stat *st)
+{
+	return k->has_mode ? k->mode : st->st_mode & 07777;
+}
+
+/* Owner, then mode, then attributes, then times: each takes away something of what comes after it. */
+static int dress_fd(struct copier *k, int from, int to, const struct stat *st, const char *path)
+{
+	struct timespec t[2] = { st->st_mtim, st->st_mtim };
+
+	if (fchown(to, k->uid, k->gid) < 0)
+		return failed(k, errno, "set the owner of", path);
+	if (fchmod(to, mode_of(k, st)) < 0)
+		return failed(k, errno, "set the mode of", path);
+	copy_xattrs(from, to);
+	return futimens(to, t) < 0 ? failed(k, errno, "set the time of", path) : 0;
+}
+
+/* The same for what is not opened: links, pipes, devices; "." is the handle itself. */
+static int dress(struct copier *k, int dir, const char *name, const struct stat *st, const char *path)
+{
+	struct timespec t[2] = { st->st_mtim, st->st_mtim };
+
+	if (fchownat(dir, name, k->uid, k->gid, AT_SYMLINK_NOFOLLOW) < 0)
+		return failed(k, errno, "set the owner of", path);
+	if (!S_ISLNK(st->st_mode) && fchmodat(dir, name, mode_of(k, st), 0) < 0)
+		return failed(k, errno, "set the mode of", path);
+	return utimensat(dir, name, t, AT_SYMLINK_NOFOLLOW) < 0 ? failed(k, errno, "set the time of", path) : 0;
 }
 
 static int copy_data(struct copier *k, int from, int to, const char *path)
@@ -127,12 +142,7 @@ static int copy_file(struct copier *k, int from, const struct stat *st, int dir,
 	to = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (to < 0)
 		return failed(k, errno, "create", path);
-	if (copy_data(k, from, to, path) < 0)
-		return -1;
-	if (fchown(to, k->uid, k->gid) < 0)
-		return failed(k, errno, "set the owner of", path);
-	copy_xattrs(from, to);		/* capabilities: a change of owner takes them away */
-	return dress(k, dir, name, st, path) < 0 ? -1 : 0;
+	return copy_data(k, from, to, path) < 0 ? -1 : dress_fd(k, from, to, st, path);
 }
 
 /* The first copy of a source with several names. */
@@ -330,12 +340,7 @@ static int put_file(struct copier *k, int from, const struct stat *st, const cha
 		return failed(k, -to, "write through the link", path);
 	if (fstat(to, &old) < 0 || !S_ISREG(old.st_mode))
 		return err_set(k->e, ERR_INVALID, "%s failed: %.300s is a link to something else than a file", build_copy_word(k->c), path);
-	if (copy_data(k, from, to, path) < 0)
-		return -1;
-	if (fchown(to, k->uid, k->gid) < 0 || fchmod(to, k->has_mode ? k->mode : st->st_mode & 07777) < 0)
-		return failed(k, errno, "set the owner of", path);
-	copy_xattrs(from, to);
-	return 0;
+	return copy_data(k, from, to, path) < 0 ? -1 : dress_fd(k, from, to, st, path);
 }
 
 static char *place_of(const struct copier *k, const struct build_item *it)

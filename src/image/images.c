@@ -207,6 +207,11 @@ struct image *images_lookup(struct images *im, const char *ref, bool *by_ref, ch
 	char familiar[800];
 
 	*by_ref = false;
+	if (digest_valid(ref) && (i = map_get(im->by_id, ref))) {
+		if (!i->leaving)
+			return i;
+		i = NULL;
+	}
 	/* As docker: a name that looks like an id is the name first, unless it is a whole id. */
 	if (hex == ref && !(strlen(ref) == ID_LEN && id_is_prefix(ref)) && image_ref_parse(ref, &r, &why) == 0) {
 		named = true;

@@ -252,6 +252,15 @@ RUN ip -o link | grep -vc ' lo:' >/links || true; grep there /etc/hosts >/hosts;
 END
 check "  are used" equal "$(run opts cat /links /hosts /shm)" "$(printf '0\n192.0.2.9\tthere\n8192')"
 
+python3 -c "import os, sys; os.setxattr(sys.argv[1], 'security.capability', bytes.fromhex('0100000200040000000000000000000000000000'))" "$ctx/dir/tool"
+check "capabilities of a file" build caps <<'END'
+FROM busybox
+COPY --chown=5:6 --chmod=4711 dir/tool /t
+END
+check "  mode and owner" equal "$(run caps stat -c '%a %u:%g' /t)" "4711 5:6"
+check "  and the capabilities come over" sh -c "python3 -c \"import os, sys; os.getxattr(sys.argv[1], 'security.capability')\" \"\$(docker image inspect -f '{{.GraphDriver.Data.UpperDir}}' caps)/t\""
+python3 -c "import os, sys; os.removexattr(sys.argv[1], 'security.capability')" "$ctx/dir/tool"
+
 echo "# errors"
 check "unknown instruction, by line" fails "dockerfile parse error on line 3: unknown instruction: FOO" x <<<"$(printf 'FROM busybox\n\nFOO bar\n')"
 check "a command that fails" fails "The command '/bin/sh -c exit 3' returned a non-zero code: 3" x <<<"$(printf 'FROM busybox\nRUN exit 3\n')"

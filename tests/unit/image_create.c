@@ -39,11 +39,13 @@ static void on_done(void *user, const char *id, const struct err *e)
 	a->done = true;
 }
 
+static bool as_step;	/* the images that create() makes are a build's on the way */
+
 static struct answer create(const char *parent, int diff, int tar, const char *name)
 {
 	json_t *config = json_pack("{s:{s:[s]}}", "config", "Cmd", "/x");
 	struct image_create_args args = { .parent = parent, .diff_take = diff, .tar_take = tar, .config = config, .created_by = "RUN x", .comment = "said",
-					  .name = name };
+					  .name = name, .step = as_step };
 	struct answer a = { 0 };
 
 	image_create(b.im, &args, on_done, &a);
@@ -230,10 +232,57 @@ static void wrong(void **state)
 	free(path);
 }
 
+static size_t listed(bool all)
+{
+	json_t *list = image_list(b.im, all, NULL, NULL);
+	size_t n = json_array_size(list);
+
+	json_decref(list);
+	return n;
+}
+
+/* Steps of a build: not listed, held while they are needed, named in the history; a restart knows all of it but the holds. */
+static void steps(void **state)
+{
+	struct answer one, two;
+	json_t *history;
+
+	(void)state;
+	as_step = true;
+	one = create("base", -1, -1, NULL);
+	as_step = false;
+	two = create(one.id, -1, -1, "made");
+	assert_string_equal(two.err.msg, "");
+	assert_true(image_is_step(b.im, image_find(b.im, one.id, NULL)));
+	assert_false(image_is_step(b.im, image_find(b.im, two.id, NULL)));
+	assert_int_equal(listed(false), 2);
+	assert_int_equal(listed(true), 3);
+	history = image_history(b.im, image_find(b.im, "made", NULL));
+	assert_string_equal(json_str(json_array_get(history, 0), "Id", ""), two.id);
+	assert_string_equal(json_str(json_array_get(history, 1), "Id", ""), one.id);
+	json_decref(history);
+	assert_int_equal(image_hold(b.im, two.id, NULL), 0);
+	assert_int_equal(bench_rmi(&b, two.id, true), -1);
+	assert_non_null(strstr(b.err.msg, "image is being used by a build"));
+	image_release(b.im, two.id);
+	bench_stop(&b);
+	bench_start(&b);
+	assert_true(image_is_step(b.im, image_find(b.im, one.id, NULL)));
+	/* A name makes it an image like others. */
+	assert_int_equal(bench_tag(&b, one.id, "step"), 0);
+	assert_int_equal(listed(false), 3);
+	assert_int_equal(bench_rmi(&b, "step", false), 0);
+	assert_int_equal(listed(false), 2);
+	assert_int_equal(bench_rmi(&b, "made", false), 0);
+	assert_int_equal(listed(true), 1);
+	assert_int_equal(image_hold(b.im, two.id, &b.err), -1);
+	assert_int_equal(b.err.kind, ERR_NOT_FOUND);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, start, upper_close)
-	const struct CMUnitTest tests[] = { T(whole_upper), T(nothing_changed), T(from_scratch), T(wrong) };
+	const struct CMUnitTest tests[] = { T(whole_upper), T(nothing_changed), T(from_scratch), T(steps), T(wrong) };
 
 	if (geteuid() != 0) {
 		puts("SKIP: needs root, to make owners");
