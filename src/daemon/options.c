@@ -42,6 +42,7 @@ static const struct option_def option_defs[] = {
 	{ "bridge", "bridge", 'b', OPTION_STRING, OFF(bridge), "Name of the default network's bridge (default kedge0)" },
 	{ "bip", "bip", 0, OPTION_STRING, OFF(bip), "Address of that bridge with its prefix, e.g. 172.17.0.1/16" },
 	{ "datapath", "datapath", 0, OPTION_STRING, OFF(datapath), "auto, ebpf, nft or proxy (default auto)" },
+	{ "publish-policy", "publish-policy", 0, OPTION_STRING, OFF(publish_policy), "direct or guarded: published ports of containers without a label (default direct)" },
 	{ "metrics-addr", "metrics-addr", 0, OPTION_STRING, OFF(metrics_addr), "Address and port to serve Prometheus metrics on, e.g. 127.0.0.1:9323" },
 	{ "ip-forward", "ip-forward", 0, OPTION_BOOL, OFF(ip_forward), "Turn IP forwarding on where a path needs it (default true)" },
 	{ "cgroup-parent", "cgroup-parent", 0, OPTION_STRING, OFF(cgroup_parent), "Parent cgroup of the containers (default kedge)" },

@@ -24,6 +24,7 @@
 #include "image/image.h"
 #include "loop/work.h"
 #include "net/net.h"
+#include "net/policy.h"
 #include "store/store.h"
 #include "volume/volume.h"
 
@@ -179,13 +180,15 @@ int wire_new(struct loop *l, const struct config *c, struct wire **ret, struct e
 	struct net_config nc = { .exec_root = c->exec_root, .instance = c->instance, .bridge = c->bridge, .bip = c->bip, .datapath = c->datapath,
 				 .ip_forward = c->ip_forward };
 	struct engine_config ec = { .data_root = c->data_root, .exec_root = c->exec_root, .runtime_path = c->runtime_path,
-				    .cgroup_parent = c->cgroup_parent, .version = PACKAGE_VERSION,
+				    .cgroup_parent = c->cgroup_parent, .publish_policy = c->publish_policy, .version = PACKAGE_VERSION,
 				    .log_driver = c->log_driver, .log_opts = c->log_opts };
 	struct wire *w = mem_zalloc(sizeof(*w));
 	struct utsname un;
+	struct net_policy policy;
 
 	w->lock_fd = -1;
-	if (!str_empty(c->userns_remap) && remap_read(c->userns_remap, &ec.idmap, e) < 0)
+	if (net_policy_parse(c->publish_policy, NULL, &policy, e) < 0 ||
+	    (!str_empty(c->userns_remap) && remap_read(c->userns_remap, &ec.idmap, e) < 0))
 		goto fail;
 	ec.hostname = uname(&un) == 0 ? un.nodename : "localhost";
 	if (wire_state(w, c, e) < 0)

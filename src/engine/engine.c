@@ -210,6 +210,7 @@ struct engine *engine_new(struct loop *l, struct work_pool *p, struct store *st,
 	en->runtime_path = mem_strdup(cfg->runtime_path);
 	en->idmap = cfg->idmap;
 	en->cgroup_parent = mem_strdup(cfg->cgroup_parent);
+	en->publish_policy = mem_strdup(cfg->publish_policy);
 	en->hostname = mem_strdup(cfg->hostname);
 	en->version = mem_strdup(cfg->version);
 	read_os(en);
@@ -263,6 +264,7 @@ void engine_free(struct engine *en)
 	free(en->exec_root);
 	free(en->runtime_path);
 	free(en->cgroup_parent);
+	free(en->publish_policy);
 	free(en->hostname);
 	free(en->version);
 	free(en);

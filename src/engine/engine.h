@@ -31,6 +31,7 @@ struct engine_config {
 	const char *data_root;		/* containers/<id>/{upper,work,bundle,<id>-json.log,hostname,hosts,resolv.conf} */
 	const char *exec_root;		/* containers/<id>/ run directories */
 	const char *runtime_path;	/* kedge-runtime */
+	const char *publish_policy;	/* of containers that say nothing; NULL: direct */
 	const char *cgroup_parent;	/* "kedge" */
 	const char *hostname;		/* for /info */
 	const char *version;

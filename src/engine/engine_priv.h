@@ -85,7 +85,7 @@ struct engine {
 	struct container *restart_queue, *restart_end;
 	unsigned turns;			/* restarts under way */
 	struct engine_idmap idmap;
-	char *data_root, *exec_root, *runtime_path, *cgroup_parent, *hostname, *version;
+	char *data_root, *exec_root, *runtime_path, *cgroup_parent, *publish_policy, *hostname, *version;
 	struct engine_wait *waits;
 	struct engine_events *subs;
 	struct engine_logs *followers;

@@ -280,8 +280,11 @@ static void open_sandbox(struct container *c, const struct net_port *ports, size
 	struct net_endpoint_spec *specs = mem_zalloc((n + 1) * sizeof(*specs));
 	struct net_sandbox_spec spec = { .id = c->id, .name = container_name(c), .endpoints = specs, .n_endpoints = n, .ports = ports, .n_ports = n_ports };
 	char **nameservers = NULL;
+	const json_t *labels = json_obj(doc_config(c), "Labels");
 	const char *network;
 
+	spec.publish_policy = json_str(labels, "kedge.publish.policy", c->en->publish_policy);
+	spec.publish_sources = json_str(labels, "kedge.publish.sources", NULL);
 	json_array_foreach(json_arr(doc_host(c), "Dns"), i, ep)
 		nameservers = strv_add(nameservers, json_string_value(ep));
 	spec.nameservers = (const char *const *)nameservers;

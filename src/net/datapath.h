@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "loop/loop.h"
+#include "net/addr.h"
 
 /*
  * What a data path offers to net. IPv4 addresses come mapped (::ffff:a.b.c.d). Ports are in host byte order. All calls come from
@@ -43,6 +44,9 @@ struct dp_publish {
 	struct in6_addr addr;		/* the endpoint */
 	uint16_t port;
 	uint32_t generation;		/* of the endpoint */
+	bool guarded;			/* to the engine's listener, through the host's firewall */
+	const struct net_cidr *sources;	/* who may use it; mapped form */
+	size_t n_sources;		/* 0: everybody */
 	uint16_t count;			/* 0 and 1: one port; more: as many host ports from host_port on, to as many from port on */
 	int listener;			/* count > 1: the one socket (borrowed) that takes the connections to any of them which the data path leaves over, or -1 */
 };
@@ -105,6 +109,7 @@ struct datapath_ops {
 	 * else keeps neighbours from routing to a bridge's subnet.
 	 */
 	bool forwarding;
+	bool policies;			/* knows guarded ports and lists of sources */
 	bool uplink_forwarding;		/* the same of uplinks: packets are routed from and to them */
 	/* pin_dir: "/sys/fs/bpf/kedge/<instance>"; created when missing. Adopts pins found there when their version fits, else replaces them. */
 	int (*open)(struct loop *l, const char *pin_dir, struct datapath **ret, struct err *e);

@@ -83,6 +83,7 @@ struct net_sandbox_spec {
 	size_t n_nameservers;
 	const struct net_port *ports;
 	size_t n_ports;
+	const char *publish_policy, *publish_sources;	/* as policy.h has them; NULL: direct, everybody */
 };
 
 /*

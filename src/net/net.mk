@@ -19,6 +19,7 @@ libnet_a_SOURCES += \
 	src/net/network_taken.c \
 	src/net/none.c \
 	src/net/pcapng.c src/net/pcapng.h \
+	src/net/policy.c src/net/policy.h \
 	src/net/ports.c \
 	src/net/publish.c src/net/publish.h \
 	src/net/record.c \

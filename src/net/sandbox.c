@@ -54,6 +54,9 @@ void sandbox_free(struct sandbox *s)
 	strv_free(s->nameservers);
 	port_release(s->n->ports, s->ports, s->n_ports);
 	free(s->ports);
+	net_policy_done(&s->policy);
+	free(s->policy_text);
+	free(s->sources_text);
 	free(s->proxies);
 	free(s->proxied);
 	free(s->name);
@@ -514,6 +517,8 @@ void net_sandbox_open(struct net *n, const struct net_sandbox_spec *spec, net_re
 		open_go(o);
 		return;
 	}
+	s->policy_text = mem_strdup(spec->publish_policy);
+	s->sources_text = mem_strdup(spec->publish_sources);
 	o->n_wanted = spec->n_ports;
 	if (spec->n_ports) {
 		o->wanted = mem_alloc(spec->n_ports * sizeof(*o->wanted));

@@ -3,6 +3,7 @@
 #define KEDGE_NET_SANDBOX_H
 
 #include "net/net_priv.h"
+#include "net/policy.h"
 
 /* Seen by sandbox*.c, endpoint.c and record.c only. */
 
@@ -42,6 +43,8 @@ struct sandbox {
 	struct endpoint **ep;
 	size_t n_ep;
 	struct endpoint *gw4, *gw6;	/* give the default routes and the published ports; NULL: none */
+	char *policy_text, *sources_text;	/* of the published ports, as asked for, or NULL */
+	struct net_policy policy;
 	struct port_bound *ports;
 	size_t n_ports;
 	struct proxy_port **proxies;

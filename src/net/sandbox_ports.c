@@ -40,7 +40,8 @@ static bool publish_of(const struct sandbox *s, const struct port_bound *b, bool
 	if (!ep || !b->count || !(v6 ? b->v6 && ep->has6 : b->v4 && ep->has4))
 		return false;
 	*ret = (struct dp_publish){ .proto = b->proto, .host_addr = b->host_addr, .host_port = b->host_port, .addr = v6 ? ep->addr6 : ep->addr4,
-				    .port = b->port, .generation = ep->generation, .count = b->count, .listener = listener(s, b) };
+				    .port = b->port, .generation = ep->generation, .count = b->count, .listener = listener(s, b), .guarded = s->policy.guarded,
+				    .sources = s->policy.sources, .n_sources = s->policy.n_sources };
 	return true;
 }
 
@@ -57,6 +58,10 @@ int sandbox_ports_set(struct sandbox *s, struct err *e)
 {
 	struct dp_publish p;
 
+	if (s->n_ports && !s->policy.n_sources && net_policy_parse(s->policy_text, s->sources_text, &s->policy, e) < 0)
+		return -1;
+	if ((s->policy.guarded || s->policy.n_sources) && !s->n->ops->policies)
+		return err_set(e, ERR_NOT_IMPLEMENTED, "guarded ports and lists of sources need the data path ebpf or proxy, not '%s'", s->n->ops->name);
 	for (size_t i = 0; i < 2 * s->n_ports; i++)
 		if (publish_of(s, &s->ports[i / 2], i % 2, &p) && s->n->ops->publish_set(s->n->dp, &p, e) < 0)
 			return -1;
@@ -67,6 +72,7 @@ static struct proxy_target proxy_target(const struct sandbox *s, const struct po
 {
 	struct proxy_target to = { .proto = b->proto, .port = b->port, .first = b->count > 1 ? b->host_port : 0 };
 
+	to.policy = &s->policy;
 	if (b->v6 && s->gw6 && s->gw6->has6)
 		to.addr6 = s->gw6->addr6;
 	(void)target(s, b, &to.addr);		/* ::, nobody, without one */

@@ -37,12 +37,13 @@ for f, a in (socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::"): threading.Thre
 tcp()
 PY
 cat >"$tmp/ask.py" <<'PY'
-import socket, sys
+import os, socket, sys
 proto, host, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
 what = sys.argv[4] if len(sys.argv) > 4 else "who"
 s = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM if proto == "tcp" else socket.SOCK_DGRAM)
 s.settimeout(float(sys.argv[5]) if len(sys.argv) > 5 else 4)
 try:
+    if "FROM" in os.environ: s.bind((os.environ["FROM"], 0))
     s.connect((host, port))
     if proto == "udp" and what.isdigit():
         s.send(b"y" * int(what))
@@ -157,4 +158,33 @@ kedge run -d --name silent --network six -p 8070:7/udp busybox sleep 1000 >/dev/
 for to in 192.0.2.1 2001:db8:2::1; do
 	check "a container's refusal reaches the client, $to" until_ok 5 client python3 "$tmp/refused.py" $to 8070
 done
+
+# Who may use a port, and which way.
+client ip addr add 192.0.2.3/24 dev eth0
+kedge run -d --name picky --network six --label kedge.publish.sources=192.0.2.2,2001:db8:9::/48 -p 8060:80 -p 8060:80/udp busybox sleep 1000 >/dev/null
+kedge run -d --name picky4 --label kedge.publish.sources=192.0.2.2/32 -p 8061:80 busybox sleep 1000 >/dev/null
+kedge run -d --name guarded --network six --label kedge.publish.policy=guarded -p 8062:80 -p 8062:80/udp busybox sleep 1000 >/dev/null
+for c in picky picky4 guarded; do
+	serve $c 80
+	until_ok 20 in_ctr $c python3 "$tmp/ask.py" tcp 127.0.0.1 80
+done
+guard4=$(address guarded six Gateway) guard6=$(address guarded six IPv6Gateway)
+policies() {
+	for proto in tcp udp; do
+		check "$1: $proto: a source on the list" equal "$(client python3 "$tmp/ask.py" $proto 192.0.2.1 8060)" 192.0.2.2
+		check "$1: $proto: another" status 1 client env FROM=192.0.2.3 python3 "$tmp/ask.py" $proto 192.0.2.1 8060 who 0.7
+		check "$1: $proto: another, IPv6" status 1 client python3 "$tmp/ask.py" $proto 2001:db8:2::1 8060 who 0.7
+		check "$1: $proto: the host itself" equal "$(ask $proto 127.0.0.1 8060)" "$gw4"
+		check "$1: $proto: guarded, IPv4" equal "$(client python3 "$tmp/ask.py" $proto 192.0.2.1 8062)" "$guard4"
+		check "$1: $proto: guarded, IPv6" equal "$(client python3 "$tmp/ask.py" $proto 2001:db8:2::1 8062)" "$guard6"
+	done
+	check "$1: the proxy holds the list too" status 1 client python3 "$tmp/ask.py" tcp 2001:db8:2::1 8061 who 0.7
+	check "$1: and lets the listed in" equal "$(client python3 "$tmp/ask.py" tcp 192.0.2.1 8061)" 192.0.2.2
+}
+policies first
+engine_kill9
+engine_start
+policies "after a restart"
+check "a policy nobody knows" has "$(kedge run --rm --label kedge.publish.policy=open -p 8063:80 busybox true 2>&1 | cat)" "publish policy 'open' is neither direct nor guarded"
+check "what is no prefix" has "$(kedge run --rm --label kedge.publish.sources=everyone -p 8063:80 busybox true 2>&1 | cat)" "'everyone' is not a prefix of sources"
 stop_servers

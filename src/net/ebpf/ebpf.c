@@ -270,6 +270,7 @@ static int ebpf_endpoint_del(struct datapath *d, const struct dp_endpoint *ep)
 {
 	struct kedge_addr k = to_addr(&ep->addr);
 
+	publish_sources_del(d, ep->generation);
 	return table_del(d, d->dp->maps.endpoints, &k);
 }
 
@@ -294,6 +295,7 @@ static void ebpf_gc(struct datapath *d)
 	gc_map(d, d->dp->maps.ranges);
 	publish_ranges_known(d);
 	gc_map(d, d->dp->maps.lb_slots);
+	gc_map(d, d->dp->maps.source_lists);
 	gc_map(d, d->dp->maps.endpoints);
 	gc_map(d, d->dp->maps.nets);
 	gc_map(d, d->dp->maps.locals);
@@ -351,6 +353,7 @@ const struct datapath_ops dp_ebpf = {
 	 * for the host is taken or dropped by our program before it gets that far.
 	 */
 	.forwarding = true,
+	.policies = true,
 	.open = ebpf_open,
 	.close = ebpf_close,
 	.purge = ebpf_purge,

@@ -60,6 +60,7 @@ int ebpf_publish_set(struct datapath *d, const struct dp_publish *p, struct err 
 int ebpf_publish_del(struct datapath *d, const struct dp_publish *p);
 bool ebpf_holds_ranges(const struct datapath *d);
 void publish_ranges_known(struct datapath *d);
+void publish_sources_del(struct datapath *d, uint32_t generation);
 
 /* lb.c */
 int ebpf_lb_set(struct datapath *d, const struct dp_lb *lb, const struct dp_backend *b, size_t n, struct err *e);

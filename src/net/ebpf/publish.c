@@ -109,6 +109,41 @@ static int range_set(struct datapath *d, const struct dp_publish *p, struct kedg
 	return 0;
 }
 
+/* A container's lists are one, named by its generation, which is nobody else's. */
+static int sources_set(struct datapath *d, const struct dp_publish *p, struct kedge_publish *v, struct err *e)
+{
+	uint32_t one = 1;
+
+	if (p->guarded)
+		v->flags |= KEDGE_PUBLISH_GUARDED;
+	if (!p->n_sources)
+		return 0;
+	v->sources = p->generation;
+	for (size_t i = 0; i < p->n_sources; i++) {
+		struct kedge_source_key k = { .prefix = 32u + p->sources[i].prefix, .list = p->generation, .addr = to_addr(&p->sources[i].addr) };
+
+		if (table_put(d, d->dp->maps.source_lists, &k, &one, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+void publish_sources_del(struct datapath *d, uint32_t generation)
+{
+	int fd = bpf_map__fd(d->dp->maps.source_lists);
+	struct kedge_source_key k, next, *at = NULL;
+
+	while (bpf_map_get_next_key(fd, at, &next) == 0) {
+		if (next.list == generation) {
+			(void)table_del(d, d->dp->maps.source_lists, &next);
+			at = NULL;	/* from the front: the trie has changed */
+			continue;
+		}
+		k = next;
+		at = &k;
+	}
+}
+
 int ebpf_publish_set(struct datapath *d, const struct dp_publish *p, struct err *e)
 {
 	struct kedge_publish v = { .addr = to_addr(&p->addr), .generation = p->generation, .first = htons(p->host_port), .port = htons(p->port) };
@@ -116,6 +151,8 @@ int ebpf_publish_set(struct datapath *d, const struct dp_publish *p, struct err 
 
 	if (!host_addr(p, &k.addr))
 		return 0;
+	if (sources_set(d, p, &v, e) < 0)
+		return -1;
 	return p->count > 1 ? range_set(d, p, &v, &k.addr, e) : table_put(d, d->dp->maps.published, &k, &v, e);
 }
 

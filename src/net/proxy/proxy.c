@@ -49,6 +49,13 @@ socklen_t proxy_target_addr(const struct proxy_target *to, union proxy_addr *ret
 	return sizeof(ret->v6);
 }
 
+bool proxy_allows(const struct proxy_target *to, const struct in6_addr *client, const struct in6_addr *local)
+{
+	if (!to->policy || !to->policy->n_sources || addr_eq(client, local) || IN6_IS_ADDR_LOOPBACK(client))
+		return true;
+	return (addr_is4(client) && addr_to4(client) >> 24 == 127) || net_policy_allows(to->policy, client);
+}
+
 static void on_retry(void *user)
 {
 	struct proxy_thread *t = user;

@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 #include "loop/loop.h"
+#include "net/policy.h"
 
 /*
  * The userland proxy: what arrives at a published port's own socket goes to the container. One data-plane thread with a loop of its own
@@ -24,6 +25,7 @@ struct proxy_target {
 	struct in6_addr addr;		/* the container; unspecified: nobody */
 	struct in6_addr addr6;		/* the same for clients that come over IPv6; ::: there is no other */
 	uint16_t port;
+	const struct net_policy *policy;	/* whom it is for; borrowed until the port is closed; NULL: everybody */
 	uint16_t first;			/* not 0 (TCP): connections come on many ports; one to port h goes to port + (h - first) */
 };
 /* fd is a listening TCP or a bound UDP socket, non-blocking; taken. The thread starts with the first port. */

@@ -41,7 +41,7 @@ struct proxy_thread {
 };
 
 struct proxy_stat {
-	_Atomic uint64_t tcp_opened, tcp_failed, tcp_bytes, udp_flows, udp_packets, udp_dropped;
+	_Atomic uint64_t tcp_opened, tcp_failed, tcp_refused, tcp_bytes, udp_flows, udp_packets, udp_dropped;
 	_Atomic uint32_t tcp_now, udp_now;
 };
 
@@ -63,6 +63,8 @@ union proxy_addr {
 };
 socklen_t proxy_target_addr(const struct proxy_target *to, union proxy_addr *ret);
 
+/* The client's address, and the one of ours it came to (:: when not known). The host itself may always. */
+bool proxy_allows(const struct proxy_target *to, const struct in6_addr *client, const struct in6_addr *local);
 void proxy_starved(struct proxy_thread *t);		/* stops accepting for a while */
 
 void tcp_port_open(struct proxy_port *p);

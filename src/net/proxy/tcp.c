@@ -346,6 +346,26 @@ static bool conn_new(struct proxy_port *p, int client)
 	return !(rc == EMFILE || rc == ENFILE || rc == ENOMEM || rc == ENOBUFS || rc == EADDRNOTAVAIL);
 }
 
+static struct in6_addr addr_from(const union proxy_addr *a)
+{
+	return a->sa.sa_family == AF_INET ? addr_of4(ntohl(a->v4.sin_addr.s_addr)) : a->v6.sin6_addr;
+}
+
+static bool is_for(const struct proxy_port *p, int client)
+{
+	union proxy_addr peer = { 0 }, own = { 0 };
+	socklen_t n = sizeof(peer), m = sizeof(own);
+	struct in6_addr from, to;
+
+	if (!p->to.policy || !p->to.policy->n_sources)
+		return true;
+	if (getpeername(client, &peer.sa, &n) < 0 || getsockname(client, &own.sa, &m) < 0)
+		return false;
+	from = addr_from(&peer);
+	to = addr_from(&own);
+	return proxy_allows(&p->to, &from, &to);
+}
+
 static void on_accept(void *user, unsigned events)
 {
 	struct proxy_port *p = user;
@@ -365,6 +385,14 @@ static void on_accept(void *user, unsigned events)
 			else if (errno != EAGAIN)
 				continue;	/* the connection's own trouble (accept(2)) */
 			return;
+		}
+		if (!is_for(p, fd)) {
+			struct linger now = { .l_onoff = 1 };
+
+			p->t->stat->tcp_refused++;
+			(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+			(void)close(fd);
+			continue;
 		}
 		if (!conn_new(p, fd)) {
 			proxy_starved(p->t);
