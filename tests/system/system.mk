@@ -5,6 +5,7 @@ SYSTEM_TESTS = \
 	tests/system/bad_input.sh \
 	tests/system/isolation.sh \
 	tests/system/kill_points.sh \
+	tests/system/manuals.sh \
 	tests/system/exec.sh \
 	tests/system/lifecycle.sh \
 	tests/system/health.sh \
