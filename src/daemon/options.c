@@ -68,11 +68,11 @@ static void config_usage(FILE *out)
 	for (size_t i = 0; i < N(option_defs); i++) {
 		const struct option_def *d = &option_defs[i];
 
-		fprintf(out, "  %c%c%c --%-16s %s\n", d->letter ? '-' : ' ', d->letter ? d->letter : ' ', d->letter ? ',' : ' ', d->flag, d->help);
+		fprintf(out, "  %c%c%c --%-26s %s\n", d->letter ? '-' : ' ', d->letter ? d->letter : ' ', d->letter ? ',' : ' ', d->flag, d->help);
 	}
-	fputs("  -D, --debug            The same as --log-level debug\n"
-	      "  -v, --version          Print the version and quit\n"
-	      "      --help             Print this and quit\n", out);
+	fputs("  -D, --debug                      The same as --log-level debug\n"
+	      "  -v, --version                    Print the version and quit\n"
+	      "      --help                       Print this and quit\n", out);
 }
 
 static void config_put(struct config *c, const struct option_def *d, const char *text, bool flag)
