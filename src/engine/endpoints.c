@@ -96,6 +96,7 @@ int endpoint_settings(const json_t *nw, const json_t *in, json_t **ret, struct e
 {
 	const json_t *ipam = json_obj(in, "IPAMConfig"), *opts = json_obj(in, "DriverOpts");
 	const char *mac = json_str(in, "MacAddress", ""), *name = json_str(nw, "Name", "");
+	static const char *const addresses[] = { "IPv4Address", "IPv6Address" };
 	static const char *const keys[] = { "IPAMConfig", "Links", "Aliases", "DriverOpts" };
 	unsigned m[6];
 	int end = 0;
@@ -107,6 +108,9 @@ int endpoint_settings(const json_t *nw, const json_t *in, json_t **ret, struct e
 	    check_type(in, "DriverOpts", opts != NULL, e) < 0 || check_type(in, "MacAddress", json_is_string(json_object_get(in, "MacAddress")), e) < 0 ||
 	    check_type(in, "GwPriority", json_is_integer(json_object_get(in, "GwPriority")), e) < 0)
 		return -1;
+	for (size_t i = 0; i < N(addresses); i++)
+		if (check_type(ipam, addresses[i], json_is_string(json_object_get(ipam, addresses[i])), e) < 0)
+			return -1;
 	if (json_array_size(json_arr(ipam, "LinkLocalIPs")))
 		return bad(e, name, "link-local addresses are not supported", "");
 	if (check_address(nw, json_str(ipam, "IPv4Address", ""), false, e) < 0 || check_address(nw, json_str(ipam, "IPv6Address", ""), true, e) < 0)

@@ -22,6 +22,7 @@ struct dp_net {			/* a subnet of a bridge network: one call for each, hence for 
 	struct in6_addr subnet;
 	uint8_t prefix;			/* in the mapped form: 96 + v4 length */
 	bool masquerade;
+	bool routed;			/* out with their own addresses; in, without translation, to what is published at an endpoint's own address */
 	bool icc;			/* may endpoints talk to each other? Bridge ports keep them apart on layer 2 when not: what is left
 					 * is traffic handed to the bridge's own MAC for the host to route back to a neighbour */
 	bool internal;			/* no way out or in: neighbours and the gateway's own address are all that is reachable, and a port

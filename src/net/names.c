@@ -178,7 +178,8 @@ void names_refresh(struct sandbox *s)
 {
 	bool out = false;
 
-	if (!s->n->dns || s->joined)
+	/* A change that comes to its end while the sandbox waits to be closed: its names are out already, and are not to outlive their networks. */
+	if (!s->n->dns || s->joined || s->closing)
 		return;
 	for (size_t i = 0; i < s->n_ep; i++) {
 		endpoint_names(s, s->ep[i]);

@@ -73,6 +73,7 @@ struct network {
 	uint32_t ifindex;		/* 0: the bridge could not be made, see the log */
 	uint8_t mac[6];
 	bool masquerade, icc;
+	bool routed4, routed6;		/* gateway mode routed: no translation in or out */
 	bool no_gateway;		/* gateway mode isolated: the bridge has no address */
 	char host_ip[ADDR_TEXT];	/* where ports are published that name no address; "" everywhere */
 	/* DRIVER_MACVLAN */

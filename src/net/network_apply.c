@@ -105,8 +105,14 @@ static int gateway_mode(struct network *nw, const char *key, const char *text, s
 		nw->no_gateway = true;
 		return 0;
 	}
-	if (str_eq(text, "routed") || str_eq(text, "nat-unprotected"))
-		return err_set(e, ERR_NOT_IMPLEMENTED, "option %s: the mode '%s' is not supported, only nat and (for internal networks) isolated", key, text);
+	if (str_eq(text, "routed")) {
+		if (nw->n->ops != &dp_ebpf)
+			return err_set(e, ERR_NOT_IMPLEMENTED, "option %s: the mode 'routed' needs the eBPF data path, and the one here is %s", key, nw->n->ops->name);
+		*(str_ends(key, "6") ? &nw->routed6 : &nw->routed4) = true;
+		return 0;
+	}
+	if (str_eq(text, "nat-unprotected"))
+		return err_set(e, ERR_NOT_IMPLEMENTED, "option %s: the mode '%s' is not supported, only nat, routed and (for internal networks) isolated", key, text);
 	return err_set(e, ERR_INVALID, "unknown gateway mode %.64s", text);
 }
 
@@ -269,6 +275,9 @@ static int range_in(const char *text, const struct net_cidr *subnet, struct net_
 	return 0;
 }
 
+/* This network and loopback (RFC 1122 3.2.1.3), multicast and what is reserved (RFC 5771, RFC 1112 4); unspecified, loopback, link-local, multicast. */
+static const char *const impossible[] = { "0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4", "::/127", "fe80::/10", "ff00::/8" };
+
 static int pool_read(const json_t *o, struct ipam_spec *spec, struct net_cidr *range, struct in6_addr *gateway, struct in6_addr **aux, struct err *e)
 {
 	const char *subnet = json_str(o, "Subnet", ""), *r = json_str(o, "IPRange", ""), *gw = json_str(o, "Gateway", ""), *key;
@@ -279,6 +288,12 @@ static int pool_read(const json_t *o, struct ipam_spec *spec, struct net_cidr *r
 	if (cidr_parse(subnet, &spec->subnet) < 0)
 		return err_set(e, ERR_INVALID, "invalid subnet %.64s: invalid CIDR block notation", subnet);
 	base = cidr_base(&spec->subnet);
+	for (size_t i = 0; i < N(impossible); i++) {
+		struct net_cidr no;
+
+		if (cidr_parse(impossible[i], &no) == 0 && cidr_overlap(&no, &base))
+			return err_set(e, ERR_INVALID, "invalid subnet %s: addresses of %s are not for hosts on a network", subnet, impossible[i]);
+	}
 	if (!addr_eq(&base.addr, &spec->subnet.addr))
 		return err_set(e, ERR_INVALID, "invalid subnet %s: it should be %s", subnet, cidr_text(&base, st));
 	if (*r) {

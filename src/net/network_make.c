@@ -70,6 +70,12 @@ static int check_name(struct net *n, const char *name, struct err *e)
 	return 0;
 }
 
+/* A string that is its whole length. */
+static bool is_text(const json_t *v)
+{
+	return json_is_string(v) && strlen(json_string_value(v)) == json_string_length(v);
+}
+
 static int check_type(const json_t *o, const char *key, bool ok, struct err *e)
 {
 	json_t *v = json_object_get(o, key);
@@ -85,7 +91,7 @@ static int check_strings(const json_t *o, const char *key, struct err *e)
 	if (check_type(o, key, json_is_object(v), e) < 0)
 		return -1;
 	json_object_foreach(v, k, s)
-		if (!json_is_string(s) || strlen(json_string_value(s)) != json_string_length(s))
+		if (!is_text(s))
 			return err_set(e, ERR_INVALID, "invalid network: the value of \"%.64s\" in %s is not a string", k, key);
 	return 0;
 }
@@ -98,7 +104,7 @@ static int check_types(const json_t *b, struct err *e)
 	size_t i;
 
 	for (i = 0; i < N(texts); i++)
-		if (check_type(b, texts[i], json_is_string(json_object_get(b, texts[i])), e) < 0)
+		if (check_type(b, texts[i], is_text(json_object_get(b, texts[i])), e) < 0)
 			return -1;
 	for (i = 0; i < N(flags); i++)
 		if (check_type(b, flags[i], json_is_boolean(json_object_get(b, flags[i])), e) < 0)
@@ -113,7 +119,7 @@ static int check_types(const json_t *b, struct err *e)
 		if (!json_is_object(v))
 			return err_set(e, ERR_INVALID, "invalid network: IPAM.Config is not a list of objects");
 		for (size_t k = 0; k < N(keys); k++)
-			if (check_type(v, keys[k], json_is_string(json_object_get(v, keys[k])), e) < 0)
+			if (check_type(v, keys[k], is_text(json_object_get(v, keys[k])), e) < 0)
 				return -1;
 		if (check_strings(v, "AuxiliaryAddresses", e) < 0)
 			return -1;

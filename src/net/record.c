@@ -91,9 +91,10 @@ json_t *record_of(const struct sandbox *s)
 		json_array_append_new(endpoints, endpoint_record(s->ep[i]));
 	for (char **v = s->nameservers; v && *v; v++)
 		json_array_append_new(nameservers, json_string(*v));
-	return json_pack("{s:s, s:s, s:s, s:s, s:b, s:s, s:o, s:o, s:o, s:o}", "PublishPolicy", s->policy_text ? s->policy_text : "", "PublishSources",
+	return json_pack("{s:s, s:s, s:s, s:s, s:b, s:s, s:o, s:o, s:o, s:o, s:o}", "PublishPolicy", s->policy_text ? s->policy_text : "", "PublishSources",
 			 s->sources_text ? s->sources_text : "", "Name", s->name ? s->name : s->id, "NetNS", s->path ? s->path : "", "Joined", s->joined,
-			 "Nameserver", s->want_dns ? "127.0.0.11" : "", "Nameservers", nameservers, "Endpoints", endpoints, "Ports", ports, "Binds", binds);
+			 "Nameserver", s->want_dns ? "127.0.0.11" : "", "Nameservers", nameservers, "Endpoints", endpoints, "Ports", ports, "Binds", binds,
+			 "Routed", sandbox_routed_record(s));
 }
 
 static int address_read(const json_t *o, const char *key, struct in6_addr *ret, bool *has, const struct sandbox *s, struct err *e)
@@ -150,6 +151,7 @@ int record_read(const json_t *record, struct sandbox *s, struct err *e)
 	s->joined = json_flag(record, "Joined", false);
 	s->policy_text = mem_strdup(json_str(record, "PublishPolicy", ""));
 	s->sources_text = mem_strdup(json_str(record, "PublishSources", ""));
+	sandbox_routed_read(s, record);
 	s->want_dns = *json_str(record, "Nameserver", "");
 	json_array_foreach(json_arr(record, "Nameservers"), i, v)
 		if (json_is_string(v))

@@ -59,6 +59,7 @@ void sandbox_free(struct sandbox *s)
 	free(s->sources_text);
 	free(s->proxies);
 	free(s->proxied);
+	free(s->routed);
 	free(s->name);
 	free(s->path);
 	free(s);
@@ -462,6 +463,7 @@ static int decide(struct opening *o, struct err *e)
 	for (size_t i = 0; s->gw4 && s->gw4->nw->host_ip[0] && i < o->n_wanted; i++)
 		if (!o->wanted[i].host_ip[0])
 			(void)snprintf(o->wanted[i].host_ip, sizeof(o->wanted[i].host_ip), "%s", s->gw4->nw->host_ip);
+	o->n_wanted = sandbox_routed_split(s, o->wanted, o->n_wanted);
 	return 0;
 }
 

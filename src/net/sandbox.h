@@ -53,6 +53,11 @@ struct sandbox {
 		int fd;			/* its socket, borrowed: the proxy's */
 	} *proxied;			/* one for each of proxies */
 	size_t n_proxies;
+	struct routed_port {		/* opened at the container's own address: sandbox_routed.c */
+		uint8_t proto;
+		uint16_t port;
+	} *routed;
+	size_t n_routed;
 	char **nameservers;		/* those asked for; NULL: the host's */
 	bool want_dns, unready;
 	int dns_udp, dns_tcp;		/* opened by a worker, until the server has them; -1 */
@@ -92,6 +97,14 @@ void sandbox_ports_del(struct sandbox *s);
 void sandbox_proxies_open(struct sandbox *s);
 /* The endpoints have changed: ports go to the new ones. */
 int sandbox_ports_move(struct sandbox *s, struct endpoint *gw4, struct endpoint *gw6, struct err *e);
+
+/* sandbox_routed.c: ports on networks that are routed instead of translated. */
+/* Takes from wanted what is routed; returns how many are left. */
+size_t sandbox_routed_split(struct sandbox *s, struct net_port *wanted, size_t n);
+int sandbox_routed_set(const struct sandbox *s, struct err *e);
+void sandbox_routed_del(const struct sandbox *s);
+json_t *sandbox_routed_record(const struct sandbox *s);
+void sandbox_routed_read(struct sandbox *s, const json_t *record);
 
 /* sandbox_kernel.c: blocking, on a pool thread. */
 int sandbox_kernel_open(struct sandbox *s, const struct net_port *wanted, size_t n_wanted, struct err *e);	/* everything or nothing */

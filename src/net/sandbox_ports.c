@@ -37,7 +37,7 @@ static bool publish_of(const struct sandbox *s, const struct port_bound *b, bool
 {
 	const struct endpoint *ep = v6 ? s->gw6 : s->gw4;
 
-	if (!ep || !b->count || !(v6 ? b->v6 && ep->has6 : b->v4 && ep->has4))
+	if (!ep || ep->nw->driver != DRIVER_BRIDGE || !b->count || !(v6 ? b->v6 && ep->has6 : b->v4 && ep->has4))
 		return false;
 	*ret = (struct dp_publish){ .proto = b->proto, .host_addr = b->host_addr, .host_port = b->host_port, .addr = v6 ? ep->addr6 : ep->addr4,
 				    .port = b->port, .generation = ep->generation, .count = b->count, .listener = listener(s, b), .guarded = s->policy.guarded,
@@ -52,6 +52,7 @@ void sandbox_ports_del(struct sandbox *s)
 	for (size_t i = 0; i < 2 * s->n_ports; i++)
 		if (publish_of(s, &s->ports[i / 2], i % 2, &p))
 			(void)s->n->ops->publish_del(s->n->dp, &p);
+	sandbox_routed_del(s);
 }
 
 int sandbox_ports_set(struct sandbox *s, struct err *e)
@@ -65,7 +66,7 @@ int sandbox_ports_set(struct sandbox *s, struct err *e)
 	for (size_t i = 0; i < 2 * s->n_ports; i++)
 		if (publish_of(s, &s->ports[i / 2], i % 2, &p) && s->n->ops->publish_set(s->n->dp, &p, e) < 0)
 			return -1;
-	return 0;
+	return sandbox_routed_set(s, e);
 }
 
 static struct proxy_target proxy_target(const struct sandbox *s, const struct port_bound *b)
@@ -104,6 +105,7 @@ int sandbox_ports_move(struct sandbox *s, struct endpoint *gw4, struct endpoint 
 	s->gw6 = gw6;
 	if (gw4 == old.gw4 && gw6 == old.gw6)
 		return 0;
+	sandbox_routed_del(&old);
 	for (size_t i = 0; i < 2 * s->n_ports; i++) {
 		if (publish_of(s, &s->ports[i / 2], i % 2, &p)) {
 			if (rc == 0)
@@ -117,5 +119,5 @@ int sandbox_ports_move(struct sandbox *s, struct endpoint *gw4, struct endpoint 
 
 		proxy_port_retarget(s->n->proxy, s->proxies[i], &to);
 	}
-	return rc;
+	return rc < 0 ? rc : sandbox_routed_set(s, e);
 }

@@ -4,6 +4,7 @@ NETWORKS_TESTS = \
 	tests/system/networks_isolation.sh \
 	tests/system/networks_docker.sh \
 	tests/system/networks_kill.sh \
-	tests/system/networks_macvlan.sh
+	tests/system/networks_macvlan.sh \
+	tests/system/networks_churn.sh
 TESTS += $(NETWORKS_TESTS)
-EXTRA_DIST += $(NETWORKS_TESTS)
+EXTRA_DIST += tests/system/networks_churn.py $(NETWORKS_TESTS)

@@ -94,9 +94,25 @@ check "host_binding_ipv4" equal "$(kedge port h1)" "80/tcp -> 127.0.0.1:8091"
 check "here: yes" until_ok 5 curl -fsS --max-time 2 http://127.0.0.1:8091/
 check "elsewhere: no" sh -c '! nsenter --net=/run/netns/client curl -sS --max-time 1 http://192.0.2.1:8091/'
 
+# --- routed: by the containers' own addresses, to published ports only
+kedge network create --ipv6 --subnet 10.91.0.0/24 --subnet fd00:91::/64 -o com.docker.network.bridge.gateway_mode_ipv4=routed -o com.docker.network.bridge.gateway_mode_ipv6=routed open >/dev/null
+ip -6 addr add 2001:db8:1::1/64 dev up0 nodad
+client ip -6 addr add 2001:db8:1::2/64 dev eth0 nodad
+client ip -6 route add default via 2001:db8:1::1
+asleep --name r1 --network name=open,ip=10.91.0.9,ip6=fd00:91::9 -p 80
+serves r1
+ctr r1 sh -c 'httpd -p 81 -h /www'
+check "routed: the published port at its own address" until_ok 5 client curl -fsS --max-time 2 http://10.91.0.9/
+check "over IPv6" until_ok 5 client curl -fsS --max-time 2 'http://[fd00:91::9]/'
+check "another port: no" status 28 client curl -sS --max-time 1 http://10.91.0.9:81/
+check "out under its own address" until_ok 5 ctr r1 ping -c 1 -W 2 192.0.2.2
+check "nothing is held on the host" equal "$(kedge port r1)" ""
+
 # All of it again after the engine's death: the data path stays, the engine takes it over.
 engine_kill9
 engine_start
+check "after a restart: routed" until_ok 5 client curl -fsS --max-time 2 http://10.91.0.9/
+check "and no more than was" status 28 client curl -sS --max-time 1 http://10.91.0.9:81/
 check "after a restart: across" barred a1 "$b1" 80
 check "no ICC" barred q1 "$q2" 80
 check "no way out" apart v1 192.0.2.2

@@ -147,7 +147,7 @@ static int ebpf_net_set(struct datapath *d, const struct dp_net *nw, struct err 
 	struct kedge_net_key k = net_key(nw);
 	struct kedge_net v = {
 		.gateway = to_addr(&nw->gateway), .bridge_ifindex = nw->bridge_ifindex,
-		.flags = (nw->masquerade ? KEDGE_NET_MASQUERADE : 0u) | (nw->internal ? KEDGE_NET_INTERNAL : 0u) | (nw->icc ? 0u : KEDGE_NET_NO_ICC),
+		.flags = (nw->masquerade ? KEDGE_NET_MASQUERADE : 0u) | (nw->routed ? KEDGE_NET_ROUTED : 0u) | (nw->internal ? KEDGE_NET_INTERNAL : 0u) | (nw->icc ? 0u : KEDGE_NET_NO_ICC),
 	};
 
 	return table_put(d, d->dp->maps.nets, &k, &v, e);
