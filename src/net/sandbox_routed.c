@@ -61,7 +61,7 @@ static int each(const struct sandbox *s, int (*fn)(const struct sandbox *s, cons
 		if (!is_routed(gw, i % 2))
 			continue;
 		p = (struct dp_publish){ .proto = r->proto, .host_addr = i % 2 ? gw->addr6 : gw->addr4, .host_port = r->port, .addr = i % 2 ? gw->addr6 : gw->addr4,
-					 .port = r->port, .generation = gw->generation, .count = 1, .listener = -1 };
+					 .port = r->port, .generation = gw->generation, .count = 1, .listener = -1, .sources = s->policy.sources, .n_sources = s->policy.n_sources };
 		if (fn(s, &p, e) < 0)
 			return -1;
 	}
