@@ -18,7 +18,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 
-enum option_type { OPTION_STRING, OPTION_LIST, OPTION_BOOL, OPTION_TLS, OPTION_COUNT, OPTION_PAIRS };
+enum option_type { OPTION_STRING, OPTION_LIST, OPTION_BOOL, OPTION_TLS, OPTION_COUNT, OPTION_PAIRS, OPTION_POOLS };
 
 struct option_def {
 	const char *flag, *key;		/* key NULL: flag only */
@@ -41,6 +41,7 @@ static const struct option_def option_defs[] = {
 	{ "instance", "instance", 0, OPTION_STRING, OFF(instance), "Name that sets this engine apart from others on the machine (default 'default')" },
 	{ "bridge", "bridge", 'b', OPTION_STRING, OFF(bridge), "Name of the default network's bridge (default kedge0)" },
 	{ "bip", "bip", 0, OPTION_STRING, OFF(bip), "Address of that bridge with its prefix, e.g. 172.17.0.1/16" },
+	{ "default-address-pool", "default-address-pools", 0, OPTION_POOLS, OFF(address_pools), "Where networks get their subnets from: base=10.10.0.0/16,size=24; repeatable" },
 	{ "datapath", "datapath", 0, OPTION_STRING, OFF(datapath), "auto, ebpf, nft or proxy (default auto)" },
 	{ "publish-policy", "publish-policy", 0, OPTION_STRING, OFF(publish_policy), "direct or guarded: published ports of containers without a label (default direct)" },
 	{ "metrics-addr", "metrics-addr", 0, OPTION_STRING, OFF(metrics_addr), "Address and port to serve Prometheus metrics on, e.g. 127.0.0.1:9323" },
@@ -86,6 +87,7 @@ static void config_put(struct config *c, const struct option_def *d, const char 
 		break;
 	case OPTION_LIST:
 	case OPTION_PAIRS:
+	case OPTION_POOLS:
 		*(char ***)at = strv_add(*(char ***)at, text);
 		break;
 	case OPTION_TLS:
@@ -199,6 +201,27 @@ static int config_file_pairs(struct config *c, const struct option_def *d, const
 	return 0;
 }
 
+/* [{"base": "10.10.0.0/16", "size": 24}] */
+static int config_file_pools(struct config *c, const struct option_def *d, const json_t *value, struct err *e)
+{
+	const json_t *item;
+	size_t i;
+
+	if (!json_is_array(value))
+		return err_set(e, ERR_INVALID, "'%s' is not a list of objects with base and size", d->key);
+	json_array_foreach(value, i, item) {
+		const json_t *base = json_object_get(item, "base"), *size = json_object_get(item, "size");
+		char *text;
+
+		if (!json_is_string(base) || !json_is_integer(size))
+			return err_set(e, ERR_INVALID, "'%s' is not a list of objects with base and size", d->key);
+		text = mem_printf("base=%s,size=%lld", json_string_value(base), (long long)json_integer_value(size));
+		config_put(c, d, text, false);
+		free(text);
+	}
+	return 0;
+}
+
 static int config_file_value(struct config *c, const struct option_def *d, const json_t *value, struct err *e)
 {
 	const json_t *item;
@@ -230,6 +253,8 @@ static int config_file_value(struct config *c, const struct option_def *d, const
 		return 0;
 	case OPTION_PAIRS:
 		return config_file_pairs(c, d, value, e);
+	case OPTION_POOLS:
+		return config_file_pools(c, d, value, e);
 	case OPTION_BOOL:
 	case OPTION_TLS:
 		if (!json_is_boolean(value))
@@ -342,7 +367,7 @@ void config_done(struct config *c)
 
 		if (option_defs[i].type == OPTION_STRING)
 			free(*(char **)at);
-		else if (option_defs[i].type == OPTION_LIST || option_defs[i].type == OPTION_PAIRS)
+		else if (option_defs[i].type == OPTION_LIST || option_defs[i].type == OPTION_PAIRS || option_defs[i].type == OPTION_POOLS)
 			strv_free(*(char ***)at);
 	}
 	*c = (struct config){ 0 };

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/str.h"
 
 /*
  * Theory of operation. What the engine hands out by itself is a window: the range, or the subnet, cut to its first 2^16 addresses (a container host
@@ -296,4 +297,74 @@ int ipam_pool_pick6(const struct net_cidr *ula, const struct net_cidr *taken, si
 	}
 	return err_set(e, ERR_UNAVAILABLE, "could not find an available, non-overlapping IPv6 address pool among the defaults to assign to the network: "
 		       "all of %s is taken", cidr_text(ula, text));
+}
+
+int ipam_default_parse(const char *text, struct ipam_default *ret, struct err *e)
+{
+	char **fields CLEANUP(strv_freep) = str_split(text, ',');
+	struct ipam_default d = { 0 };
+	const char *base = "", *size = "";
+	struct net_cidr b;
+	uint64_t len;
+
+	for (size_t i = 0; fields[i]; i++) {
+		if (str_starts(fields[i], "base="))
+			base = fields[i] + strlen("base=");
+		else if (str_starts(fields[i], "size="))
+			size = fields[i] + strlen("size=");
+		else
+			return err_set(e, ERR_INVALID, "default address pool '%.100s': '%.32s' is neither base=SUBNET nor size=LENGTH", text, fields[i]);
+	}
+	if (cidr_parse(base, &d.base) < 0)
+		return err_set(e, ERR_INVALID, "default address pool '%.100s': the base is not a subnet like 10.10.0.0/16", text);
+	b = cidr_base(&d.base);
+	if (!addr_eq(&b.addr, &d.base.addr))
+		return err_set(e, ERR_INVALID, "default address pool '%.100s': the base has bits set past its length", text);
+	if (str_to_u64(size, cidr_len(&d.base), addr_is4(&d.base.addr) ? 30 : 126, &len) < 0)
+		return err_set(e, ERR_INVALID, "default address pool '%.100s': the size is not a length from %u to %d", text, cidr_len(&d.base),
+			       addr_is4(&d.base.addr) ? 30 : 126);
+	d.size = (uint8_t)(addr_is4(&d.base.addr) ? len + 96 : len);
+	*ret = d;
+	return 0;
+}
+
+/* The i-th subnet of d. */
+static struct net_cidr cut(const struct ipam_default *d, uint32_t i)
+{
+	struct net_cidr c = { .addr = d->base.addr, .prefix = d->size };
+
+	for (unsigned bit = 0; bit < 32; bit++)
+		if (i >> bit & 1) {
+			unsigned at = d->size - 1u - bit;
+
+			c.addr.s6_addr[at / 8] |= (uint8_t)(0x80 >> at % 8);
+		}
+	return c;
+}
+
+/* Of one pool so many are looked at: more networks there will not be. */
+enum { CUTS_MAX = 65536 };
+
+int ipam_default_pick(const struct ipam_default *d, size_t n_d, bool v6, const struct net_cidr *taken, size_t n, struct net_cidr *ret, struct err *e)
+{
+	bool any = false;
+
+	for (size_t k = 0; k < n_d; k++) {
+		unsigned bits = (unsigned)(d[k].size - d[k].base.prefix);
+		uint32_t count = bits >= 16 ? CUTS_MAX : UINT32_C(1) << bits;
+
+		if (addr_is4(&d[k].base.addr) == v6)
+			continue;
+		any = true;
+		for (uint32_t i = 0; i < count; i++) {
+			struct net_cidr c = cut(&d[k], i);
+
+			if (is_free(&c, taken, n)) {
+				*ret = c;
+				return 0;
+			}
+		}
+	}
+	return any ? err_set(e, ERR_UNAVAILABLE, "could not find an available, non-overlapping %s address pool among the defaults to assign to the network: "
+			     "all of the configured default-address-pools overlap routes of the host or other networks", v6 ? "IPv6" : "IPv4") : 1;
 }

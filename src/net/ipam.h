@@ -37,5 +37,13 @@ size_t ipam_used(const struct ipam *m);				/* without gateway and reserved ones 
 int ipam_pool_pick(const struct net_cidr *taken, size_t n, struct net_cidr *ret, struct err *e);
 /* The same for IPv6: the first free /64 of an own /48 (RFC 4193). */
 int ipam_pool_pick6(const struct net_cidr *ula, const struct net_cidr *taken, size_t n, struct net_cidr *ret, struct err *e);
+/* A pool of the configuration, "base=10.10.0.0/16,size=24": subnets of that length are cut from the base. */
+struct ipam_default {
+	struct net_cidr base;
+	uint8_t size;			/* mapped form */
+};
+int ipam_default_parse(const char *text, struct ipam_default *ret, struct err *e);
+/* The first free subnet of the pools of one family. 0; 1: none of the pools is of that family; -1: all are taken. */
+int ipam_default_pick(const struct ipam_default *d, size_t n_d, bool v6, const struct net_cidr *taken, size_t n, struct net_cidr *ret, struct err *e);
 
 #endif

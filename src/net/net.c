@@ -44,6 +44,17 @@ static int datapath_open(struct net *n, const char *want, struct err *e)
 	return 0;
 }
 
+static int pools_read(struct net *n, char *const *texts, struct err *e)
+{
+	for (; texts && *texts; texts++) {
+		n->defaults = mem_realloc(n->defaults, (n->n_defaults + 1) * sizeof(*n->defaults));
+		if (ipam_default_parse(*texts, &n->defaults[n->n_defaults], e) < 0)
+			return -1;
+		n->n_defaults++;
+	}
+	return 0;
+}
+
 struct net *net_new(struct loop *l, struct work_pool *p, struct store *st, const struct net_config *cfg, struct err *e)
 {
 	struct net *n = mem_zalloc(sizeof(*n));
@@ -63,6 +74,8 @@ struct net *net_new(struct loop *l, struct work_pool *p, struct store *st, const
 	n->networks = map_new();
 	n->sandboxes = map_new();
 	n->ports = port_table_new();
+	if (pools_read(n, cfg->pools, e) < 0)
+		goto fail;
 	if (strlen(n->bridge) > 15 || strchr(n->bridge, '/')) {
 		err_set(e, ERR_INVALID, "bridge '%s' is not a name for an interface: at most 15 characters, none of them a slash", n->bridge);
 		goto fail;
@@ -123,6 +136,7 @@ void net_free(struct net *n)
 	free(n->bridge);
 	free(n->bip);
 	free(n->pin_dir);
+	free(n->defaults);
 	free(n);
 }
 

@@ -35,6 +35,8 @@ struct net {
 	struct datapath *dp;
 	struct rtnl *rtnl;		/* loop thread */
 	struct watch *watch;
+	struct ipam_default *defaults;	/* of the configuration; none: docker's */
+	size_t n_defaults;
 	struct net_cidr ula;		/* our /48 for IPv6 networks without a subnet of their own */
 	struct map *networks;		/* id -> struct network */
 	struct map *sandboxes;		/* container id -> struct sandbox */

@@ -132,10 +132,10 @@ static int default_pool(struct network *nw, struct net_cidr *subnet, struct in6_
 			log_warn("net", "the subnet %s of network bridge overlaps a route of the host that came later", had);
 		} else if (hit) {
 			log_warn("net", "the subnet %s of network bridge overlaps a route of the host, looking for another", had);
-			rc = ipam_pool_pick(t.c, t.len, subnet, e);
+			rc = taken_pick(&t, false, subnet, e);
 		}
 	} else {
-		rc = ipam_pool_pick(t.c, t.len, subnet, e);
+		rc = taken_pick(&t, false, subnet, e);
 	}
 	free(t.c);
 	return rc;

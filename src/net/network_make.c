@@ -198,12 +198,12 @@ static int subnets(struct network *nw, json_t *config, bool v4, bool v6, char *w
 		return -1;
 	}
 	if (v4 && !nw->user4) {
-		rc = ipam_pool_pick(t.c, t.len, &c, e);
+		rc = taken_pick(&t, false, &c, e);
 		if (rc == 0)
 			json_array_insert_new(config, 0, json_pack("{s:s}", "Subnet", cidr_text(&c, text)));
 	}
 	if (rc == 0 && v6 && !nw->user6) {
-		rc = ipam_pool_pick6(&n->ula, t.c, t.len, &c, e);
+		rc = taken_pick(&t, true, &c, e);
 		if (rc == 0)
 			json_array_append_new(config, json_pack("{s:s}", "Subnet", cidr_text(&c, text)));
 	}

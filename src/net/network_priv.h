@@ -64,6 +64,8 @@ struct taken {
 	const struct network *self;	/* does not count */
 };
 int taken_fill(struct taken *t, struct err *e);
+/* A default subnet that is free. */
+int taken_pick(const struct taken *t, bool v6, struct net_cidr *ret, struct err *e);
 const struct net_cidr *taken_hit(const struct taken *t, const struct net_cidr *c);	/* the first that overlaps, or NULL */
 
 #endif

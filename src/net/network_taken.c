@@ -62,3 +62,12 @@ const struct net_cidr *taken_hit(const struct taken *t, const struct net_cidr *c
 			return &t->c[i];
 	return NULL;
 }
+
+int taken_pick(const struct taken *t, bool v6, struct net_cidr *ret, struct err *e)
+{
+	int rc = ipam_default_pick(t->n->defaults, t->n->n_defaults, v6, t->c, t->len, ret, e);
+
+	if (rc <= 0)
+		return rc;
+	return v6 ? ipam_pool_pick6(&t->n->ula, t->c, t->len, ret, e) : ipam_pool_pick(t->c, t->len, ret, e);
+}

@@ -464,8 +464,6 @@ static int decide(struct opening *o, struct err *e)
 		if (!o->wanted[i].host_ip[0])
 			(void)snprintf(o->wanted[i].host_ip, sizeof(o->wanted[i].host_ip), "%s", s->gw4->nw->host_ip);
 	o->n_wanted = sandbox_routed_split(s, o->wanted, o->n_wanted);
-	if (s->n_routed && s->policy.guarded)
-		return err_set(e, ERR_INVALID, "port %u cannot be published by way of the host's firewall (guarded) on a routed network", s->routed[0].port);
 	return 0;
 }
 

@@ -59,8 +59,10 @@ int sandbox_ports_set(struct sandbox *s, struct err *e)
 {
 	struct dp_publish p;
 
-	if (s->n_ports && !s->policy.n_sources && net_policy_parse(s->policy_text, s->sources_text, &s->policy, e) < 0)
+	if ((s->n_ports || s->n_routed) && !s->policy.n_sources && net_policy_parse(s->policy_text, s->sources_text, &s->policy, e) < 0)
 		return -1;
+	if (s->n_routed && s->policy.guarded)
+		return err_set(e, ERR_INVALID, "port %u cannot be published by way of the host's firewall (guarded) on a routed network", s->routed[0].port);
 	if ((s->policy.guarded || s->policy.n_sources) && !s->n->ops->policies)
 		return err_set(e, ERR_NOT_IMPLEMENTED, "guarded ports and lists of sources need the data path ebpf or proxy, not '%s'", s->n->ops->name);
 	for (size_t i = 0; i < 2 * s->n_ports; i++)

@@ -147,3 +147,16 @@ kedge rm -f ca cb cc idle >/dev/null
 check "rm" equal "$(kedge network rm one two | tr '\n' ' ')" "one two "
 check "the bridges go" until_ok 5 sh -c '[ "$(ip -br link show type bridge | wc -l)" = 1 ]'
 check "no veth is left" until_ok 5 sh -c '! ip -br link | grep -q ^kv'
+
+# --- subnets of one's own to cut from
+engine_stop
+echo '{"default-address-pools": [{"base": "10.200.0.0/22", "size": 24}]}' >"$tmp/daemon.json"
+ip route add 10.200.1.0/24 via 192.0.2.2
+engine_start
+kedge network create cut1 >/dev/null
+check "from the configured pool" equal "$(kedge network inspect -f '{{(index .IPAM.Config 0).Subnet}}' cut1)" "10.200.0.0/24"
+kedge network create cut2 >/dev/null
+check "the next one around a route of the host" equal "$(kedge network inspect -f '{{(index .IPAM.Config 0).Subnet}}' cut2)" "10.200.2.0/24"
+kedge network create cut3 >/dev/null
+check "until nothing is left" refused "all of the configured default-address-pools" kedge network create cut4
+kedge network rm cut1 cut2 cut3 >/dev/null

@@ -293,11 +293,34 @@ static void test_pools(void **state)
 	assert_int_equal(e.kind, ERR_UNAVAILABLE);
 }
 
+static void test_defaults(void **state)
+{
+	static const char *const bad[] = { "", "base=10.0.0.0/8", "base=10.0.0.0/8,size=7", "base=10.0.0.1/8,size=24", "base=x,size=24", "base=10.0.0.0/8,size=31", "size=24,foo=1" };
+	struct net_cidr taken[] = { cidr("10.10.0.0/24"), cidr("10.10.2.0/23") }, c;
+	struct ipam_default d[2];
+	struct err e;
+	char t[CIDR_TEXT];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(ipam_default_parse(bad[i], &d[0], &e), -1);
+	assert_int_equal(ipam_default_parse("base=10.10.0.0/22,size=24", &d[0], &e), 0);
+	assert_int_equal(ipam_default_parse("size=64,base=fd00:5::/62", &d[1], &e), 0);
+	assert_int_equal(ipam_default_pick(d, 1, true, taken, 2, &c, &e), 1);
+	assert_int_equal(ipam_default_pick(d, 2, false, taken, 2, &c, &e), 0);
+	assert_string_equal(cidr_text(&c, t), "10.10.1.0/24");
+	taken[0] = cidr("10.10.0.0/23");
+	assert_int_equal(ipam_default_pick(d, 2, false, taken, 2, &c, &e), -1);
+	taken[0] = cidr("fd00:5::/63");
+	assert_int_equal(ipam_default_pick(d, 2, true, taken, 2, &c, &e), 0);
+	assert_string_equal(cidr_text(&c, t), "fd00:5:0:2::/64");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_addr), cmocka_unit_test(test_cidr), cmocka_unit_test(test_mac), cmocka_unit_test(test_small),
-		cmocka_unit_test(test_spec), cmocka_unit_test(test_v6), cmocka_unit_test(test_random), cmocka_unit_test(test_pools),
+		cmocka_unit_test(test_spec), cmocka_unit_test(test_v6), cmocka_unit_test(test_defaults), cmocka_unit_test(test_random), cmocka_unit_test(test_pools),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
