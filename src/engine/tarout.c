@@ -58,7 +58,7 @@ struct tarout {
 static la_ssize_t on_write(struct archive *a, void *user, const void *p, size_t n)
 {
 	struct tarout *t = user;
-	int r = t->dropped ? 0 : t->write(t->user, p, n);
+	int r = t->dropped ? -ECANCELED : t->write(t->user, p, n);
 
 	if (r < 0) {
 		t->write_err = -r;
@@ -109,7 +109,8 @@ void tarout_free(struct tarout *t)
 	while ((name = map_next(t->links, &it, NULL)))
 		free(name);
 	map_free(t->links);
-	t->dropped = true;	/* unless it has ended, what freeing flushes must not make it look whole */
+	/* Unless it has ended: what freeing flushes must not make it look whole, and a file that was cut off is not to be filled up to its size. */
+	t->dropped = true;
 	if (t->a)
 		archive_write_free(t->a);
 	free(t);

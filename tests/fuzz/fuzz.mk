@@ -4,3 +4,4 @@ include tests/fuzz/json.mk
 include tests/fuzz/image.mk
 include tests/fuzz/build.mk
 include tests/fuzz/dns.mk
+include tests/fuzz/engine.mk
