@@ -156,21 +156,20 @@ static int cmd_network_create(struct cli *c, struct flags *f)
 
 /* ---- rm, prune ---- */
 
-static int rm_one(struct cli *c, struct flags *f, const char *arg, struct err *e)
-{
-	char *path CLEANUP(mem_freep) = cli_path("/networks/", arg, "");
-	int r = cli_call(c, "DELETE", path, NULL, NULL, e);
-
-	if (r < 0 && e->kind == ERR_NOT_FOUND && flag_bool(f, "force")) {
-		fprintf(stderr, "%s\n", e->msg);
-		return 0;
-	}
-	return r < 0 ? -1 : 0;
-}
-
 static int cmd_network_rm(struct cli *c, struct flags *f)
 {
-	return cli_each(c, f, rm_one, true);
+	int status = 0;
+
+	for (int i = 0; i < f->argc; i++) {
+		char *path CLEANUP(mem_freep) = cli_path("/networks/", f->args[i], "");
+		struct err e = { 0 };
+
+		if (cli_call(c, "DELETE", path, NULL, NULL, &e) >= 0)
+			printf("%s\n", f->args[i]);
+		else if (!flag_bool(f, "force") || e.kind != ERR_NOT_FOUND)
+			status = cli_fail(&e);
+	}
+	return status;
 }
 
 static int cmd_network_prune(struct cli *c, struct flags *f)

@@ -192,7 +192,6 @@ struct connect {
 	struct engine *en;
 	char container[ID_LEN + 1], network[ID_LEN + 1], *name;
 	json_t *settings;		/* connect: the entry of doc "Networks" */
-	bool force;
 	struct err err;
 	engine_done *done;
 	void *user;
@@ -450,14 +449,38 @@ static void disconnect_try(void *user, const struct err *e)
 	container_save(c, on_disconnect_saved, x);
 }
 
+/* A container at rest may still want a network that was removed; this is how it is told to forget it. True when that was meant. */
+static bool forget_removed(struct engine *en, const char *network, const json_t *body, engine_done *done, void *user)
+{
+	struct container *c = engine_find(en, json_str(body, "Container", ""), NULL);
+	json_t *nw = net_inspect(en->net, network, NULL), *networks = c ? json_obj(c->doc, "Networks") : NULL, *ep;
+	const char *name = NULL;
+	void *tmp;
+
+	if (nw || !c || c->phase != PHASE_IDLE) {
+		json_decref(nw);
+		return false;
+	}
+	json_object_foreach_safe(networks, tmp, name, ep)
+		if (str_eq(name, network) || str_eq(json_str(ep, "NetworkID", ""), network)) {
+			json_object_del(networks, name);
+			container_save(c, done, user);
+			return true;
+		}
+	return false;
+}
+
 void engine_network_disconnect(struct engine *en, const char *network, const json_t *body, engine_done *done, void *user)
 {
+	struct connect *x;
 	json_t *nw;
-	struct connect *x = connect_new(en, network, json_str(body, "Container", ""), done, user, &nw);
+
+	if (forget_removed(en, network, body, done, user))
+		return;
+	x = connect_new(en, network, json_str(body, "Container", ""), done, user, &nw);
 
 	if (!x)
 		return;
-	x->force = json_flag(body, "Force", false);
 	json_decref(nw);
 	disconnect_try(x, NULL);
 }

@@ -37,6 +37,7 @@ check "overlay without a swarm" refused "This node is not a swarm manager" kedge
 check "an option nobody knows" refused "com.docker.network.bridge.nosuch" kedge network create -o com.docker.network.bridge.nosuch=1 x
 check "a bridge in use" refused "the bridge lab0 is in use by network two" kedge network create -o com.docker.network.bridge.name=lab0 x
 check "rm of a predefined one" refused "bridge is a pre-defined network and cannot be removed" kedge network rm bridge
+check "rm -f of none" equal "$(kedge network rm -f nosuch 2>&1)" ""
 check "rm of none" refused "network nosuch not found" kedge network rm nosuch
 check "nothing is left of all that" equal "$(kedge network ls -q | wc -l) $(ip -br link show type bridge | wc -l)" "5 3"
 
@@ -139,6 +140,16 @@ check "containers are on theirs" equal "$(kedge inspect -f '{{range $k, $v := .N
 check "and reach each other" reaches cb 10.77.9.9
 check "and can leave" kedge network disconnect two cb
 check "a taken address stays taken" refused "Address already in use" kedge run --rm --network name=two,ip=10.77.9.9 busybox true
+
+# --- removed under a container at rest
+kedge network create brief >/dev/null
+kedge create --name idler --network brief busybox sleep 1000 >/dev/null
+kedge network connect two idler
+kedge network rm brief >/dev/null
+check "does not start without its network" refused "not found" kedge start idler
+check "unless it forgets it" kedge network disconnect brief idler
+check "and does with the other" kedge start idler
+kedge rm -f idler >/dev/null
 
 # --- removed
 check "dangling" equal "$(kedge network create spare >/dev/null; kedge network ls -f dangling=true --format '{{.Name}}')" spare
