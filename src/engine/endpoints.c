@@ -76,17 +76,20 @@ static int check_address(const json_t *nw, const char *text, bool v6, struct err
 	return 0;
 }
 
-static const char ifname_key[] = "com.docker.network.endpoint.ifname";
+static const char ifname_key[] = "com.docker.network.endpoint.ifname", sysctls_key[] = "com.docker.network.endpoint.sysctls";
 
 static int check_driver_opts(const json_t *nw, const json_t *opts, struct err *e)
 {
+	struct err why = { 0 };
 	const char *key;
 	json_t *v;
 
 	json_object_foreach((json_t *)opts, key, v) {
 		if (!json_is_string(v))
 			return bad(e, json_str(nw, "Name", ""), "not a string: the driver option", key);
-		if (!str_eq(key, ifname_key))
+		if (str_eq(key, sysctls_key) && net_sysctls_check(json_string_value(v), &why) < 0)
+			return bad(e, json_str(nw, "Name", ""), why.msg, "");
+		if (!str_eq(key, ifname_key) && !str_eq(key, sysctls_key))
 			return bad(e, json_str(nw, "Name", ""), "not supported: the driver option", key);
 	}
 	return 0;
@@ -326,7 +329,7 @@ void endpoint_spec(const struct container *c, const char *network, const json_t 
 	w->spec = (struct net_endpoint_spec){
 		.network = json_str(ep, "NetworkID", network), .ip = json_str(ipam, "IPv4Address", NULL), .ip6 = json_str(ipam, "IPv6Address", NULL),
 		.mac = json_str(ep, "MacAddress", NULL), .ifname = json_str(json_obj(ep, "DriverOpts"), ifname_key, NULL),
-		.gw_priority = (int)json_i64(ep, "GwPriority", 0), .names = (const char *const *)w->names, .n_names = w->names ? strv_len(w->names) : 0,
+		.sysctls = json_str(json_obj(ep, "DriverOpts"), sysctls_key, NULL), .gw_priority = (int)json_i64(ep, "GwPriority", 0), .names = (const char *const *)w->names, .n_names = w->names ? strv_len(w->names) : 0,
 		.links = (const char *const *)w->links, .n_links = w->links ? strv_len(w->links) : 0,
 	};
 }

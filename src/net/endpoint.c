@@ -27,6 +27,7 @@ struct endpoint *endpoint_new(struct net *n, const struct net_endpoint_spec *spe
 	ep->want_ip = str_empty(spec->ip) ? NULL : mem_strdup(spec->ip);
 	ep->want_ip6 = str_empty(spec->ip6) ? NULL : mem_strdup(spec->ip6);
 	ep->want_mac = str_empty(spec->mac) ? NULL : mem_strdup(spec->mac);
+	ep->want_sysctls = str_empty(spec->sysctls) ? NULL : mem_strdup(spec->sysctls);
 	ep->want_ifname = str_empty(spec->ifname) ? NULL : mem_strdup(spec->ifname);
 	ep->gw_priority = spec->gw_priority;
 	for (size_t i = 0; i < spec->n_names; i++)
@@ -58,6 +59,7 @@ void endpoint_free(struct endpoint *ep)
 	free(ep->want_ip6);
 	free(ep->want_mac);
 	free(ep->want_ifname);
+	free(ep->want_sysctls);
 	strv_free(ep->names);
 	strv_free(ep->links);
 	free(ep);

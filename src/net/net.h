@@ -67,12 +67,16 @@ struct net_endpoint_spec {
 	const char *network;		/* name or id; "host", "none" too */
 	const char *ip, *ip6, *mac;	/* wanted, or NULL */
 	const char *ifname;		/* of the interface inside, NULL: the first free ethN */
+	const char *sysctls;		/* "net.ipv4.conf.IFNAME.log_martians=1,...", IFNAME standing for the interface; checked by net_sysctls_check(); or NULL */
 	int gw_priority;		/* the highest one gives the default routes; equals: the name that sorts first */
 	const char *const *names;	/* under which the others on the network find it: the container's name first, its short id, aliases */
 	size_t n_names;
 	const char *const *links;	/* "container:alias": other names this one knows others by */
 	size_t n_links;
 };
+
+/* Pure: settings of one interface only, conf and neigh of both families. */
+int net_sysctls_check(const char *text, struct err *e);
 
 struct net_sandbox_spec {
 	const char *id;			/* container id */

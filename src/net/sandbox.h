@@ -12,7 +12,7 @@ struct endpoint {
 	struct net *n;
 	struct network *nw;		/* NULL after adoption of a record whose network is gone */
 	char id[65];
-	char *want_ip, *want_ip6, *want_mac, *want_ifname;	/* as asked for, or NULL */
+	char *want_ip, *want_ip6, *want_mac, *want_ifname, *want_sysctls;	/* as asked for, or NULL */
 	char **names, **links;		/* NULL-terminated, or NULL */
 	struct dns_host *host;		/* they are in force */
 	int gw_priority;
@@ -105,6 +105,9 @@ int sandbox_routed_set(const struct sandbox *s, struct err *e);
 void sandbox_routed_del(const struct sandbox *s);
 json_t *sandbox_routed_record(const struct sandbox *s);
 void sandbox_routed_read(struct sandbox *s, const json_t *record);
+
+/* sysctls.c: blocking; those of an endpoint, inside its namespace. */
+int endpoint_sysctls(const struct endpoint *ep, int ns, struct err *e);
 
 /* sandbox_kernel.c: blocking, on a pool thread. */
 int sandbox_kernel_open(struct sandbox *s, const struct net_port *wanted, size_t n_wanted, struct err *e);	/* everything or nothing */

@@ -111,7 +111,7 @@ static int wire_up(const struct sandbox *s, struct endpoint *ep, struct kernel *
 	if (!endpoint_has_link(ep))
 		return 0;
 	if (netns_set_ipv6(k->ns, ep->has6, e) < 0 || (ep->nw->driver == DRIVER_MACVLAN ? macvlan_side(ep, k, e) : bridge_side(s, ep, k, e)) < 0 ||
-	    container_side(ep, k, e) < 0)
+	    container_side(ep, k, e) < 0 || endpoint_sysctls(ep, k->ns, e) < 0)
 		return err_wrap(e, "connect container %s to network %s", s->name, ep->nw->name);
 	return 0;
 }

@@ -23,6 +23,9 @@ check "IPv6" has "$(d exec web ip addr show eth1)" fd00:89::77
 check "ps by network" equal "$(d ps -q --filter network=back | wc -l)" 1
 check "connect" d network connect --alias deep --driver-opt com.docker.network.endpoint.ifname=lab7 shut web
 check "by the name asked for" has "$(d exec web ip -o link)" "lab7"
+check "settings of the interface" equal "$(d run --rm --network name=front,driver-opt=com.docker.network.endpoint.sysctls=net.ipv4.conf.IFNAME.log_martians=1 busybox cat /proc/sys/net/ipv4/conf/eth0/log_martians)" 1
+check "of the interface only" refused "is not a setting of the interface" d run --rm --network name=front,driver-opt=com.docker.network.endpoint.sysctls=net.ipv4.ip_forward=1 busybox true
+check "and that there are" refused "there is no setting" d run --rm --network name=front,driver-opt=com.docker.network.endpoint.sysctls=net.ipv4.conf.IFNAME.nosuch=1 busybox true
 check "rm in use" refused 'has active endpoints (name:"web"' d network rm front
 check "disconnect" d network disconnect shut web
 check "disconnect twice" refused "is not connected to network shut" d network disconnect shut web
