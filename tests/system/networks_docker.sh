@@ -31,7 +31,7 @@ check "disconnect" d network disconnect shut web
 check "disconnect twice" refused "is not connected to network shut" d network disconnect shut web
 check "rename shows in the network" sh -c "docker -H unix://$sock rename web net && docker -H unix://$sock network inspect -f '{{range .Containers}}{{.Name}}{{end}}' front | grep -qx net"
 check "and among its names" has "$(d inspect -f '{{json .NetworkSettings.Networks.front.DNSNames}}' net)" '["net","www"'
-check "events" has "$(d events --since 1h --until $(($(date +%s) + 1)) --filter type=network --format '{{.Action}} {{.Actor.Attributes.name}} {{.Actor.Attributes.type}}' | sort -u | tr '\n' ,)" "connect back bridge,connect front bridge,connect shut bridge,create back bridge,create front bridge,create shut bridge,disconnect shut bridge,"
+check "events" has "$(d events --since 1h --until $(($(date +%s) + 1)) --filter type=network --format '{{.Action}} {{.Actor.Attributes.name}} {{.Actor.Attributes.type}}' | sort -u | tr '\n' ,)" "connect back bridge,connect front bridge,connect shut bridge,create back bridge,create front bridge,create shut bridge,disconnect front bridge,disconnect shut bridge,"
 
 check "link" sh -c "docker -H unix://$sock run -d --name db busybox sleep 1000 && docker -H unix://$sock run -d --name app --link db:store busybox sleep 1000"
 check "the link's names in hosts" has "$(d exec app cat /etc/hosts)" "store $(d exec db hostname) db"
