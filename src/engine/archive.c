@@ -16,6 +16,8 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/capability.h>
+#include <sys/fsuid.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -41,6 +43,7 @@ struct engine_archive {
 	void *user;
 	struct flow *flow;
 	struct rootview view;
+	struct engine_idmap map;	/* of what view shows; size 0: none */
 	char **layers, *upper;		/* to look up users in */
 	json_t *stat;			/* the thread's until stat_ready */
 	atomic_bool stat_ready;
@@ -197,11 +200,47 @@ static ssize_t read_flow(void *user, void *p, size_t n)
 	return flow_read(user, p, n);
 }
 
-static int send_tree(struct engine_archive *a, int dirfd, const char *last, const char *as, const struct tarout_args *args, struct err *e)
+/*
+ * The files of a running container in a user namespace show the ids that they have outside, and one that is made needs an owner from in there from
+ * its first moment on. File system ids are a thread's own; leaving 0 takes the thread's rights over files, which it takes back.
+ */
+static int enter_ids(const struct engine_archive *a, struct err *e)
 {
+	static const cap_value_t rights[] = { CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_FSETID, CAP_MKNOD };
+	cap_t caps;
+	int r = -1;
+
+	if (!a->map.size)
+		return 0;
+	(void)setfsgid(a->map.gid);
+	(void)setfsuid(a->map.uid);
+	caps = cap_get_proc();
+	if (caps && cap_set_flag(caps, CAP_EFFECTIVE, N(rights), rights, CAP_SET) == 0)
+		r = cap_set_proc(caps);
+	if (r < 0)
+		err_errno(e, errno, "work with the ids of the container's user namespace");
+	if (caps)
+		cap_free(caps);
+	return r;
+}
+
+static void leave_ids(const struct engine_archive *a)
+{
+	if (!a->map.size)
+		return;
+	(void)setfsuid(0);
+	(void)setfsgid(0);
+}
+
+static int send_tree(struct engine_archive *a, int dirfd, const char *last, const char *as, const struct tarout_args *like, struct err *e)
+{
+	struct tarout_args own = *like, *args = &own;
 	struct tarout *t = tarout_new(write_flow, a->flow, e);
 	int r = -1;
 
+	own.map_uid = a->map.uid;
+	own.map_gid = a->map.gid;
+	own.map_size = a->map.size;
 	if (t && tarout_add(t, dirfd, last, as, args, e) == 0)
 		r = tarout_end(t, e);
 	tarout_free(t);
@@ -228,8 +267,9 @@ static int run_get(struct engine_archive *a, int root, struct err *e)
 
 static int run_put(struct engine_archive *a, int root, struct err *e)
 {
-	struct tarin_args args = { .no_overwrite = a->put.no_overwrite };
+	struct tarin_args args = { .no_overwrite = a->put.no_overwrite, .map_uid = a->map.uid, .map_gid = a->map.gid, .map_size = a->map.size };
 	struct user_ids ids = { 0 };
+	int r;
 
 	if (a->put.copy_ids && !str_empty(a->user_name)) {
 		if (user_resolve(a->layers, a->upper, a->user_name, NULL, &ids, e) < 0)
@@ -239,7 +279,13 @@ static int run_put(struct engine_archive *a, int root, struct err *e)
 		args.gid = ids.gid;
 		user_ids_done(&ids);
 	}
-	if (tarin_extract(root, a->path, &(struct unpack_source){ read_flow, a->flow }, &args, e) == 0)
+	if (enter_ids(a, e) < 0) {
+		leave_ids(a);
+		return -1;
+	}
+	r = tarin_extract(root, a->path, &(struct unpack_source){ read_flow, a->flow }, &args, e);
+	leave_ids(a);
+	if (r == 0)
 		return 0;
 	return e->kind == ERR_NOT_FOUND ? open_failed(a, ENOENT, e) : -1;
 }
@@ -340,6 +386,8 @@ static int prepare_view(struct engine_archive *a, struct container *c, struct er
 	a->name = mem_strdup(container_name(c));
 	a->user_name = mem_strdup(json_str(doc_config(c), "User", ""));
 	if (!rest) {
+		if (remap_applies(a->en, doc_host(c)))
+			a->map = a->en->idmap;
 		a->view.running = rt_root(c->rt, e);
 		return a->view.running < 0 ? -1 : 0;
 	}

@@ -92,7 +92,8 @@ static int folder_open(struct tarin *t, const char *path, bool make, const char 
 	struct statfs s;
 
 	if (fd == -ENOENT && make)
-		fd = file_mkdir_in_root(t->root, full, 0755, t->a->chown ? t->a->uid : 0, t->a->chown ? t->a->gid : 0);
+		fd = file_mkdir_in_root(t->root, full, 0755, (t->a->map_size ? t->a->map_uid : 0) + (t->a->chown ? t->a->uid : 0),
+					(t->a->map_size ? t->a->map_gid : 0) + (t->a->chown ? t->a->gid : 0));
 	if (fd < 0)
 		return failed(name, -fd, e);
 	if (fstatfs(fd, &s) == 0) {
@@ -168,6 +169,10 @@ static int finish_object(struct tarin *t, int fd, struct archive_entry *entry, c
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
 	if (uid < 0 || uid >= UINT32_MAX || gid < 0 || gid >= UINT32_MAX)
 		return refuse(name, "its owner is not a number from 0 to 4294967294", e);
+	if (t->a->map_size && ((unsigned)uid >= t->a->map_size || (unsigned)gid >= t->a->map_size))
+		return refuse(name, "its owner has no number in the container's user namespace", e);
+	uid += t->a->map_size ? t->a->map_uid : 0;
+	gid += t->a->map_size ? t->a->map_gid : 0;
 	if (fchownat(fd, "", (uid_t)uid, (gid_t)gid, AT_EMPTY_PATH) < 0)
 		return failed(name, errno, e);
 	if (!link && chmod(self, archive_entry_perm(entry) & 07777) < 0)

@@ -13,6 +13,7 @@ struct tarin_args {
 	bool chown;		/* to uid, gid instead of the archive's owners */
 	uid_t uid;
 	gid_t gid;
+	unsigned map_uid, map_gid, map_size;	/* id 0 of the archive is this in the tree, and so on; size 0: as they are */
 };
 
 /*

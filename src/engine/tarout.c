@@ -261,6 +261,11 @@ static int push(struct tarout *t, int fd_take, const struct stat *st, size_t pat
 	return 0;
 }
 
+static unsigned inside(unsigned id, unsigned from, unsigned size)
+{
+	return id - from < size ? id - from : id;
+}
+
 /* What to do with one object. In t->path is its archive name of path_len bytes; "" for the top that has none. */
 static int add_one(struct tarout *t, int folder, const char *last, size_t path_len, bool top, struct err *e)
 {
@@ -317,8 +322,8 @@ static int add_one(struct tarout *t, int folder, const char *last, size_t path_l
 	if (hidden && !S_ISDIR(st.st_mode))
 		archive_entry_set_filetype(entry, AE_IFREG);
 	archive_entry_set_size(entry, size);
-	archive_entry_set_uid(entry, st.st_uid);
-	archive_entry_set_gid(entry, st.st_gid);
+	archive_entry_set_uid(entry, inside(st.st_uid, t->args->map_uid, t->args->map_size));
+	archive_entry_set_gid(entry, inside(st.st_gid, t->args->map_gid, t->args->map_size));
 	archive_entry_set_mtime(entry, st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
 	archive_entry_set_rdev(entry, st.st_rdev);
 	if (first)

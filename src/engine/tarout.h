@@ -21,6 +21,7 @@ struct tarout_args {
 	bool one_mount;
 	/* The tree is an overlay's upper directory: whiteouts become ".wh.x" and ".wh..wh..opq". */
 	bool layer;
+	unsigned map_uid, map_gid, map_size;	/* ids of the tree from here on are the archive's from 0 on; size 0: as they are */
 	bool no_top;	/* the folder that the walk begins with has no entry of its own */
 	/* NULL, or a NULL-terminated list of archive names that are left out, with all below them. */
 	const char *const *skip;

@@ -52,6 +52,14 @@ chown 70:71 "$tmp/ctx/data/f"
 tar -C "$tmp/ctx" -cf - . | kedge import - filled >/dev/null
 kedge run --rm -v filled:/data filled true
 check "a volume is filled with shifted owners" equal "$(stat -c '%u:%g' "$data/volumes/filled/_data/f")" "1000070:2000071"
+kedge cp "$tmp/ctx/data" box:/put
+check "cp in: owners are those inside" equal "$(kedge exec box stat -c '%u:%g' /put/f /put | tr '\n' ' ')" "70:71 0:0 "
+check "cp out: owners are those inside" has "$(kedge cp box:/put - | tar tvn)" "70/71"
+check "export: owners are those inside" has "$(kedge export box | tar tvn | grep ' mine$')" "0/0"
+kedge stop -t 0 box >/dev/null
+kedge cp "$tmp/ctx/data/f" box:/rest
+kedge start box >/dev/null
+check "cp at rest: owners are those inside" equal "$(kedge exec box stat -c '%u:%g' /rest)" "70:71"
 engine_kill9
 engine_start
 check "it outlives the engine" equal "$(kedge exec box id -u)" 0
