@@ -264,6 +264,7 @@ int network_load(struct net *n, struct err *e)
 	while ((nw = map_next(n->networks, &it, NULL)))
 		if (!nw->predefined && nw->n_pools)
 			stored_up(n, nw);
+	networks_bar(n);
 	return 0;
 }
 

@@ -139,9 +139,10 @@ int network_datapath(struct network *nw, struct err *e)
 {
 	for (size_t i = 0; i < nw->n_pools; i++) {
 		const struct net_cidr *c = ipam_subnet(nw->pool[i]);
-		bool routed = !nw->internal && (addr_is4(&c->addr) ? nw->routed4 : nw->routed6);
+		/* Without masquerade they leave under their own addresses, as on a routed network; what comes in stays as it is. */
+		bool plain = !nw->internal && !nw->masquerade, routed = !nw->internal && (addr_is4(&c->addr) ? nw->routed4 : nw->routed6);
 		struct dp_net d = { .bridge_ifindex = nw->ifindex, .gateway = *ipam_gateway(nw->pool[i]), .subnet = c->addr, .prefix = c->prefix,
-				    .masquerade = nw->masquerade && !routed, .routed = routed, .icc = nw->icc, .internal = nw->internal };
+				    .masquerade = nw->masquerade && !routed, .routed = routed || plain, .icc = nw->icc, .internal = nw->internal };
 
 		if (nw->n->ops->net_set(nw->n->dp, &d, e) < 0)
 			return -1;

@@ -458,6 +458,8 @@ void net_network_create(struct net *n, const json_t *body, void (*done)(void *us
 		return;
 	}
 	(void)map_put(n->networks, nw->id, nw);
+	if (nw->internal)
+		networks_bar(n);
 	if (nw->driver == DRIVER_BRIDGE || (nw->driver == DRIVER_MACVLAN && !nw->config_only))
 		make_start(m);
 	else
@@ -527,6 +529,8 @@ static void on_removed(void *user, const struct err *e)
 		nw->going = false;
 	} else {
 		(void)map_del(n->networks, nw->id);
+		if (nw->internal)
+			networks_bar(n);
 		reaper_forget(n, nw);
 		if (nw->ifindex) {
 			if (nw->driver == DRIVER_BRIDGE)

@@ -56,7 +56,9 @@ struct bridge_going {
 };
 struct making;
 
-/* network_taken.c: what new subnets must keep off. */
+/* network_taken.c: tells the proxy which clients it serves nothing: who is on an internal network. */
+void networks_bar(struct net *n);
+/* What new subnets must keep off. */
 struct taken {
 	const struct net *n;
 	struct net_cidr *c;		/* the caller frees */

@@ -71,3 +71,18 @@ int taken_pick(const struct taken *t, bool v6, struct net_cidr *ret, struct err 
 		return rc;
 	return v6 ? ipam_pool_pick6(&t->n->ula, t->c, t->len, ret, e) : ipam_pool_pick(t->c, t->len, ret, e);
 }
+
+void networks_bar(struct net *n)
+{
+	struct net_cidr *c = NULL;
+	struct network *nw;
+	size_t it = 0, len = 0;
+
+	while ((nw = map_next(n->networks, &it, NULL)))
+		for (size_t i = 0; nw->internal && i < nw->n_pools; i++) {
+			c = mem_realloc(c, (len + 1) * sizeof(*c));
+			c[len++] = *ipam_subnet(nw->pool[i]);
+		}
+	proxy_bar(n->proxy, c, len);
+	free(c);
+}

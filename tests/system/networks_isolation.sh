@@ -84,7 +84,11 @@ check "the mode is for internal networks" has "$(kedge network create -o com.doc
 # --- without masquerade
 kedge network create -o com.docker.network.bridge.enable_ip_masquerade=false plain >/dev/null
 asleep --name p1 --network plain
-check "no masquerade: does not leave under a foreign name" apart p1 192.0.2.2
+client python3 -c 'import socket
+s = socket.create_server(("192.0.2.2", 7007)); s.settimeout(20); print(s.accept()[1][0])' >"$tmp/seen" &
+until_ok 5 client sh -c 'ss -Hltn | grep -q :7007'
+ctr p1 nc -w 1 192.0.2.2 7007 </dev/null >/dev/null 2>&1 || true
+check "no masquerade: out under its own address" until_ok 5 grep -qx "$(ip_of p1 plain)" "$tmp/seen"
 
 # --- where ports are published that name no address
 kedge network create -o com.docker.network.bridge.host_binding_ipv4=127.0.0.1 home >/dev/null

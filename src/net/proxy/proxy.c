@@ -49,8 +49,13 @@ socklen_t proxy_target_addr(const struct proxy_target *to, union proxy_addr *ret
 	return sizeof(ret->v6);
 }
 
-bool proxy_allows(const struct proxy_target *to, const struct in6_addr *client, const struct in6_addr *local)
+bool proxy_allows(const struct proxy_port *p, const struct in6_addr *client, const struct in6_addr *local)
 {
+	const struct proxy_target *to = &p->to;
+
+	for (size_t i = 0; i < p->t->n_barred; i++)
+		if (!addr_eq(client, local) && cidr_has(&p->t->barred[i], client))
+			return false;
 	if (!to->policy || !to->policy->n_sources || addr_eq(client, local) || IN6_IS_ADDR_LOOPBACK(client))
 		return true;
 	return (addr_is4(client) && addr_to4(client) >> 24 == 127) || net_policy_allows(to->policy, client);
@@ -170,6 +175,7 @@ void proxy_free(struct proxy *p)
 	}
 	loop_free(p->t.l);
 	free(p->t.buf);
+	free(p->t.barred);
 	free(p);
 }
 
@@ -235,6 +241,33 @@ void proxy_port_retarget(struct proxy *p, struct proxy_port *port, const struct 
 
 	*r = (struct retarget){ .port = port, .to = *to };
 	loop_post(p->t.l, on_retarget, r);
+}
+
+struct barring {
+	struct proxy_thread *t;
+	struct net_cidr *c;
+	size_t n;
+};
+
+static void on_bar(void *user)
+{
+	struct barring *b = user;
+
+	free(b->t->barred);
+	b->t->barred = b->c;
+	b->t->n_barred = b->n;
+	free(b);
+}
+
+void proxy_bar(struct proxy *p, const struct net_cidr *c, size_t n)
+{
+	struct barring *b = mem_alloc(sizeof(*b));
+
+	*b = (struct barring){ .t = &p->t, .c = mem_zalloc((n ? n : 1) * sizeof(*c)), .n = n };
+	if (n)
+		memcpy(b->c, c, n * sizeof(*c));
+	/* Before any port that is opened later: orders keep their order. */
+	loop_post(p->t.l, on_bar, b);
 }
 
 struct closing {

@@ -35,6 +35,9 @@ void proxy_port_retarget(struct proxy *p, struct proxy_port *port, const struct 
 /* Ends n ports with their connections and flows; done(user) on the main loop once their sockets are closed. ports is copied. */
 void proxy_ports_close(struct proxy *p, struct proxy_port *const *ports, size_t n, void (*done)(void *user), void *user);
 
+/* Clients of these subnets (internal networks) are served by no port. c is copied. */
+void proxy_bar(struct proxy *p, const struct net_cidr *c, size_t n);
+
 struct proxy_counts {
 	uint64_t tcp_opened, tcp_failed, tcp_bytes, udp_flows, udp_packets, udp_dropped;
 	uint32_t tcp_now, udp_now;

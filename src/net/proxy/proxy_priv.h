@@ -35,6 +35,8 @@ struct proxy_thread {
 	struct loop_timer *retry;	/* accepting again after descriptors were short */
 	bool starved;
 	struct proxy_stat *stat;
+	struct net_cidr *barred;	/* clients that are served by no port */
+	size_t n_barred;
 	struct udp_batch *batch;
 	struct udp_flow *oldest, *newest;	/* by last use */
 	struct loop_timer *expiry;
@@ -64,7 +66,7 @@ union proxy_addr {
 socklen_t proxy_target_addr(const struct proxy_target *to, union proxy_addr *ret);
 
 /* The client's address, and the one of ours it came to (:: when not known). The host itself may always. */
-bool proxy_allows(const struct proxy_target *to, const struct in6_addr *client, const struct in6_addr *local);
+bool proxy_allows(const struct proxy_port *p, const struct in6_addr *client, const struct in6_addr *local);
 void proxy_starved(struct proxy_thread *t);		/* stops accepting for a while */
 
 void tcp_port_open(struct proxy_port *p);

@@ -357,13 +357,13 @@ static bool is_for(const struct proxy_port *p, int client)
 	socklen_t n = sizeof(peer), m = sizeof(own);
 	struct in6_addr from, to;
 
-	if (!p->to.policy || !p->to.policy->n_sources)
+	if (!p->t->n_barred && (!p->to.policy || !p->to.policy->n_sources))
 		return true;
 	if (getpeername(client, &peer.sa, &n) < 0 || getsockname(client, &own.sa, &m) < 0)
 		return false;
 	from = addr_from(&peer);
 	to = addr_from(&own);
-	return proxy_allows(&p->to, &from, &to);
+	return proxy_allows(p, &from, &to);
 }
 
 static void on_accept(void *user, unsigned events)

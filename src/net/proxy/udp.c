@@ -362,7 +362,7 @@ static void on_datagrams(void *user, unsigned events)
 			int run = i;
 
 			key_of(&b->msg[i].msg_hdr, &b->name[i], &k);
-			f = proxy_allows(&p->to, &k.addr, &k.local) ? flow_of(p, &k) : NULL;
+			f = proxy_allows(p, &k.addr, &k.local) ? flow_of(p, &k) : NULL;
 			/* What follows from the same client goes in the same call. */
 			do {
 				b->iov[run].iov_len = b->msg[run].msg_len;
