@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The engines under measurement, and what all measurements need."""
+import json
+import os
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.environ.get("KEDGE_BUILD", os.path.join(TOP, "build"))
+IMAGES = os.environ.get("KEDGE_IMAGES", f"{BUILD}/images")
+BENCHES = {}
+
+
+def bench(name, title, unit, bar, peers=("dockerd",)):
+    """Registers a measurement: function(engine, n) -> number. bar: the project's own target, a number, or "-"."""
+    def put(f):
+        BENCHES[name] = (title, unit, bar, f, peers)
+        return f
+    return put
+
+
+def sh(*cmd, **kw):
+    return subprocess.run(cmd, check=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kw).stdout
+
+
+def until(seconds, what, test):
+    end = time.monotonic() + seconds
+    while not test():
+        if time.monotonic() > end:
+            sys.exit(f"bench: gave up waiting for {what}")
+        time.sleep(0.02)
+
+
+def quiet(test):
+    try:
+        return test()
+    except Exception:
+        return False
+
+
+class Api:
+    """One keep-alive connection to an engine's socket."""
+
+    def __init__(self, path):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(path)
+        self.buf = b""
+
+    def fill(self):
+        got = self.sock.recv(65536)
+        if not got:
+            raise EOFError("the engine closed the connection")
+        self.buf += got
+
+    def line(self):
+        while b"\r\n" not in self.buf:
+            self.fill()
+        one, self.buf = self.buf.split(b"\r\n", 1)
+        return one
+
+    def take(self, n):
+        while len(self.buf) < n:
+            self.fill()
+        out, self.buf = self.buf[:n], self.buf[n:]
+        return out
+
+    def call(self, method, path, body=None):
+        data = json.dumps(body).encode() if body is not None else b""
+        head = f"{method} {path} HTTP/1.1\r\nHost: d\r\nContent-Length: {len(data)}\r\n"
+        if data:
+            head += "Content-Type: application/json\r\n"
+        self.sock.sendall(head.encode() + b"\r\n" + data)
+        status = int(self.line().split()[1])
+        length, chunked = 0, False
+        while h := self.line():
+            k, v = h.decode().split(":", 1)
+            if k.lower() == "content-length":
+                length = int(v)
+            if k.lower() == "transfer-encoding":
+                chunked = True
+        out = b""
+        if chunked:
+            while n := int(self.line(), 16):
+                out += self.take(n)
+                self.line()
+            self.line()
+        elif status not in (204, 304):
+            out = self.take(length)
+        if status >= 400:
+            raise RuntimeError(f"{method} {path}: {status} {out.decode()}")
+        return json.loads(out) if out.strip().startswith((b"{", b"[")) and b"\n{" not in out.strip() else out
+
+
+class Engine:
+    """One engine with roots and a socket of its own."""
+
+    name = cli = sock = None
+
+    def __init__(self, tmp):
+        self.tmp, self.procs = tmp, []
+
+    def spawn(self, *cmd):
+        log = open(f"{self.tmp}/{self.name}.log", "ab")
+        p = subprocess.Popen(cmd, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        self.procs.append(p)
+        return p
+
+    def ready(self):
+        until(30, f"{self.name} (see {self.tmp}/{self.name}.log)", lambda: quiet(lambda: Api(self.sock).call("GET", "/_ping") is not None))
+
+    def run(self, *args):
+        return sh(*self.cli, *args).strip()
+
+    def rss(self):
+        """kB resident of the engine's processes, children that serve it included."""
+        return sum(field(p, "status", "VmRSS") for p in self.pids())
+
+    def pids(self):
+        return [p.pid for p in self.procs]
+
+    def stop(self):
+        for p in reversed(self.procs):
+            p.send_signal(signal.SIGTERM)
+        for p in reversed(self.procs):
+            try:
+                p.wait(20)
+            except subprocess.TimeoutExpired:
+                p.kill()
+
+
+class Kedge(Engine):
+    name = "kedge"
+
+    def __init__(self, tmp):
+        super().__init__(tmp)
+        self.sock = f"{tmp}/run/kedge.sock"
+        self.cli = [f"{BUILD}/kedge", "-H", f"unix://{self.sock}"]
+        os.makedirs(f"{tmp}/run")
+        sh("mount", "-t", "tmpfs", "none", f"{tmp}/run")  # as /run is
+        with open(f"{tmp}/daemon.json", "w") as f:
+            f.write("{}")
+        self.spawn(f"{BUILD}/kedged", "--data-root", f"{tmp}/lib", "--exec-root", f"{tmp}/run", "--config-file", f"{tmp}/daemon.json",
+                   "--instance", "bench", "--cgroup-parent", "kedge-bench")
+        self.ready()
+
+
+class Dockerd(Engine):
+    name = "dockerd"
+
+    def __init__(self, tmp):
+        super().__init__(tmp)
+        self.sock = f"{tmp}/d/docker.sock"
+        self.cli = [shutil.which("docker"), "-H", f"unix://{self.sock}"]
+        os.makedirs(f"{tmp}/d/run")
+        sh("mount", "-t", "tmpfs", "none", f"{tmp}/d/run")
+        self.spawn("dockerd", "-H", f"unix://{self.sock}", "--data-root", f"{tmp}/d/lib", "--exec-root", f"{tmp}/d/run",
+                   "--pidfile", f"{tmp}/d/pid", "--cgroup-parent", "/kedge-bench-d", "--bip", "172.31.0.1/16")
+        self.ready()
+
+    def pids(self):
+        own = super().pids()
+        return own + [int(p) for p in sh("sh", "-c", f"pgrep -P {own[0]} || true").split()]
+
+
+def field(pid, file, name):
+    try:
+        with open(f"/proc/{pid}/{file}") as f:
+            for line in f:
+                if line.startswith(name + ":"):
+                    return int(line.split()[1])
+    except OSError:
+        pass
+    return 0
+
+
+def machine_kb():
+    """kB in use on the machine that are not page cache: what a container costs whoever holds it."""
+    m = {}
+    with open("/proc/meminfo") as f:
+        for line in f:
+            k, v = line.split(":")
+            m[k] = int(v.split()[0])
+    return m["MemTotal"] - m["MemFree"] - m["Buffers"] - m["Cached"] - m["SReclaimable"]
+
+
+def tree_pss(root_pids, match):
+    total = 0
+    for p in os.listdir("/proc"):
+        if p.isdigit():
+            try:
+                with open(f"/proc/{p}/cmdline", "rb") as f:
+                    cmd = f.read().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue
+            if match(cmd):
+                total += field(p, "smaps_rollup", "Pss")
+    return total + sum(field(p, "smaps_rollup", "Pss") for p in root_pids)
+
+
+def p(values, q):
+    values = sorted(values)
+    return values[min(len(values) - 1, int(len(values) * q / 100))]
+
+
+def busy_us():
+    """CPU time the whole machine has spent, in microseconds: client, kernel, server and engine alike."""
+    with open("/proc/stat") as f:
+        v = [int(x) for x in f.readline().split()[1:]]
+    return (sum(v) - v[3] - v[4]) * 1e6 / os.sysconf("SC_CLK_TCK")
+
+
+def client(*cmd, **kw):
+    return sh("nsenter", "--net=/run/netns/client", *cmd, **kw)
