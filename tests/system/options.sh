@@ -3,7 +3,8 @@
 # Options of run and create that shape a container: what it is, what it may, what it gets; with both clients, seen from inside.
 . "$(dirname "$0")/lib.sh"
 
-clis="kedge$(command -v docker >/dev/null && echo ' docker')"
+clis=kedge
+! command -v docker >/dev/null || clis='kedge docker'
 docker() { DOCKER_HOST=unix://$sock command docker "$@"; }
 v2=
 [ ! -e /sys/fs/cgroup/cgroup.controllers ] || v2=1
