@@ -31,7 +31,7 @@ void names_open(struct net *n)
 {
 	struct err e = { 0 };
 
-	if (!n->dns || n->ops == &dp_none)
+	if (!n->dns)
 		return;
 	n->redirect = dns_redirect_new(&e);
 	if (!n->redirect)

@@ -176,5 +176,21 @@ engine_start
 check "the next one answers in the living containers" equal "$(ask web db) $(ask web +tcp data)" "$db $db"
 check "aliases are back" equal "$(ask s3 search | wc -l)" 2
 check "upstream, too" equal "$(ask web txt.lab TXT)" '"v=spf1 -all"'
+
+# --- health
+asleep --name sick --network rrdns --network-alias search --health-cmd 'test ! -e /sick' --health-interval 200ms --health-retries 1 --health-start-interval 200ms
+check "starting and healthy ones are told" equal "$(ask s3 search | wc -l)" 3
+kedge exec sick touch /sick
+check "an unhealthy one is not" until_ok 10 sh -c "[ \$(nsenter --net='$run/netns/$(cid s3)' dig +short @127.0.0.11 search | wc -l) = 2 ]"
+check "but by its own name it is" equal "$(ask s3 sick | wc -l)" 1
+
 kedge rm -f $(kedge ps -aq) >/dev/null
 check "no server is left" equal "$(kedge dns stats --format '{{.Counter}} {{.Value}}' | head -n 1)" "Servers 0"
+
+# --- without BPF
+engine_stop
+KEDGE_FAULT=net.dns_redirect:1:1 engine_start
+asleep --name p1 --network app
+asleep --name p2 --network app
+check "without BPF the server has port 53 itself" has "$(inside p1 ss -lnu)" "127.0.0.11:53 "
+check "and answers" equal "$(ask p1 p2) $(ask p1 +tcp p2)" "$(ip_of p2 app) $(ip_of p2 app)"
