@@ -100,6 +100,31 @@ check "which is an OCI layout, too" skop inspect oci:"$tmp/layout"
 skop copy -q oci:"$tmp/oci":web oci-archive:"$tmp/web.tar":$R/lib/web:9
 check "we load what skopeo writes" has "$(cli load -i "$tmp/web.tar")" "Loaded image"
 
+# As many layers as there may be, and one more.
+python3 - "$tmp/layout" "$tmp" <<'PY'
+import hashlib, io, json, sys, tarfile
+src, out = sys.argv[1:]
+man = json.load(open(f"{src}/manifest.json"))[0]
+base = open(f"{src}/{man['Layers'][0]}", "rb").read()
+def layer(k):
+    o = io.BytesIO()
+    with tarfile.open(fileobj=o, mode="w") as t:
+        i = tarfile.TarInfo(f"layer{k}"); t.addfile(i)
+        i = tarfile.TarInfo("last"); d = str(k).encode(); i.size = len(d); t.addfile(i, io.BytesIO(d))
+    return o.getvalue()
+for n in (128, 129):
+    layers = [base] + [layer(k) for k in range(1, n)]
+    cfg = json.dumps({"architecture": "amd64", "os": "linux", "config": {"Cmd": ["sh"]},
+                      "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(l).hexdigest() for l in layers]}}).encode()
+    with tarfile.open(f"{out}/deep{n}.tar", "w") as t:
+        for name, d in [("c.json", cfg)] + [(f"{k}.tar", l) for k, l in enumerate(layers)] + [("manifest.json", json.dumps(
+                [{"Config": "c.json", "RepoTags": [f"deep:{n}"], "Layers": [f"{k}.tar" for k in range(n)]}]).encode())]:
+            i = tarfile.TarInfo(name); i.size = len(d); t.addfile(i, io.BytesIO(d))
+PY
+kedge load -q -i "$tmp/deep128.tar" >/dev/null
+check "128 layers run" equal "$(kedge run --rm deep:128 sh -c 'ls -d /layer* | wc -l; cat /last' | tr '\n' ' ')" "127 127"
+check "129 are refused" has "$(kedge load -i "$tmp/deep129.tar" 2>&1)" "has 129 layers, more than 128"
+
 # TLS: a registry whose CA nobody knows, then everybody who reads certs.d.
 registry tls 5001 "  tls: {certificate: $tmp/reg.crt, key: $tmp/reg.key}"
 registry_pids_before=$registry_pids
