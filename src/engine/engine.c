@@ -53,6 +53,7 @@ struct container *container_new(struct engine *en, const char *id, json_t *doc)
 	c->en = en;
 	snprintf(c->id, sizeof(c->id), "%s", id);
 	c->doc = doc;
+	c->created_ns = doc_time(doc, "Created");
 	map_put(en->by_id, c->id, c);
 	map_put(en->by_name, container_name(c), c);
 	return c;

@@ -38,6 +38,7 @@ struct container {
 	struct engine *en;
 	char id[ID_LEN + 1];
 	json_t *doc;			/* as stored; see doc.c */
+	int64_t created_ns;		/* of doc, for sorting */
 	enum phase phase;
 	struct rt *rt;
 	json_t *net;			/* sandbox record while there is a sandbox */

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/endpoints.h"
+#include "engine/mounts.h"
 #include "engine/select.h"
 #include "engine/size.h"
 
@@ -98,16 +100,12 @@ static const char *image_name(const struct container *c)
 static json_t *summary(const struct container *c, bool size)
 {
 	char *status CLEANUP(mem_freep) = status_text(c);
-	json_t *doc, *nets = json_object(), *inspect = engine_inspect(c->en, c->id, false, NULL), *mounts;
-
-	json_object_update(nets, json_object_get(json_object_get(inspect, "NetworkSettings"), "Networks"));
-	mounts = json_incref(json_object_get(inspect, "Mounts"));
-	json_decref(inspect);
-	doc = json_pack("{s:s, s:[O], s:s, s:s, s:o, s:I, s:o, s:o, s:O, s:s, s:{s:s}, s:{s:o}, s:o}", "Id", c->id,
+	json_t *doc = json_pack("{s:s, s:[O], s:s, s:s, s:o, s:I, s:o, s:o, s:O, s:s, s:{s:s}, s:{s:o}, s:o}", "Id", c->id,
 			"Names", json_object_get(c->doc, "Name"), "Image", image_name(c), "ImageID", json_str(c->doc, "Image", ""),
-			"Command", command_text(c), "Created", (json_int_t)(doc_time(c->doc, "Created") / 1000000000), "Ports", ports(c),
+			"Command", command_text(c), "Created", (json_int_t)(c->created_ns / 1000000000), "Ports", ports(c),
 			"State", json_string(json_str(doc_state(c), "Status", "")), "Labels", json_object_get(doc_config(c), "Labels"),
-			"Status", status, "HostConfig", "NetworkMode", doc_network(c), "NetworkSettings", "Networks", nets, "Mounts", mounts);
+			"Status", status, "HostConfig", "NetworkMode", doc_network(c), "NetworkSettings", "Networks", endpoints_shape(c), "Mounts",
+				mounts_shape(doc_mounts(c)));
 	if (size)
 		size_put(c, doc);
 	return doc;
@@ -116,9 +114,8 @@ static json_t *summary(const struct container *c, bool size)
 static int newest_first(const void *a, const void *b)
 {
 	const struct container *x = *(struct container *const *)a, *y = *(struct container *const *)b;
-	int64_t tx = doc_time(x->doc, "Created"), ty = doc_time(y->doc, "Created");
 
-	return tx < ty ? 1 : tx > ty ? -1 : 0;
+	return x->created_ns < y->created_ns ? 1 : x->created_ns > y->created_ns ? -1 : 0;
 }
 
 json_t *engine_list(struct engine *en, bool all, int limit, bool size, const json_t *filters, struct err *e)

@@ -1,5 +1,5 @@
 # What whoever links libimage.a needs.
-IMAGE_LIBS = $(ARCHIVE_LIBS) $(CURL_LIBS) $(ZSTD_LIBS) $(ZLIB_LIBS)
+IMAGE_LIBS = $(ARCHIVE_LIBS) $(ZSTD_LIBS) $(ZLIB_LIBS)
 noinst_LIBRARIES += libimage.a
 libimage_a_SOURCES = \
 	src/image/adding.c src/image/adding.h \
@@ -14,6 +14,7 @@ libimage_a_SOURCES = \
 	src/image/load.c \
 	src/image/ref.c src/image/ref.h \
 	src/image/registry/auth.c src/image/registry/auth.h \
+	src/image/registry/curl_lib.c src/image/registry/curl_lib.h \
 	src/image/registry/endpoint.c \
 	src/image/registry/login.c \
 	src/image/registry/manifest.c src/image/registry/manifest.h \

@@ -69,7 +69,7 @@ class Api:
         out, self.buf = self.buf[:n], self.buf[n:]
         return out
 
-    def call(self, method, path, body=None):
+    def call(self, method, path, body=None, raw=False):
         data = json.dumps(body).encode() if body is not None else b""
         head = f"{method} {path} HTTP/1.1\r\nHost: d\r\nContent-Length: {len(data)}\r\n"
         if data:
@@ -93,6 +93,8 @@ class Api:
             out = self.take(length)
         if status >= 400:
             raise RuntimeError(f"{method} {path}: {status} {out.decode()}")
+        if raw:
+            return out
         return json.loads(out) if out.strip().startswith((b"{", b"[")) and b"\n{" not in out.strip() else out
 
 

@@ -3,7 +3,6 @@
 
 #include "image/registry/transport.h"
 
-#include <curl/curl.h>
 #include <dirent.h>
 #include <errno.h>
 #include <openssl/ssl.h>
@@ -16,6 +15,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "image/registry/curl_lib.h"
 
 /*
  * Theory of operation
@@ -155,7 +155,8 @@ static void fetch_unref(struct fetch *f)
 	queue_done(&f->out);
 	strv_free(f->reply);
 	strv_free(f->certs);
-	curl_slist_free_all(f->headers);
+	if (f->headers)
+		curl_slist_free_all(f->headers);
 	pthread_cond_destroy(&f->cond);
 	free(f->method);
 	free(f->url);
@@ -408,6 +409,8 @@ static int multi_start(struct transport *t)
 {
 	if (t->multi)
 		return 0;
+	if (!curl_lib_load())
+		return -1;
 	t->multi = curl_multi_init();
 	if (!t->multi)
 		return -1;
@@ -547,9 +550,12 @@ struct fetch *fetch_start(struct transport *t, const struct fetch_args *a)
 		memcpy(f->body, a->body, a->len);
 		f->len = a->len;
 	}
-	for (char *const *h = a->headers; h && *h; h++)
-		f->headers = curl_slist_append(f->headers, *h);
-	f->headers = curl_slist_append(f->headers, "Expect:");
+	/* Here, because it takes a while: this is a worker. Without it begin() will fail. */
+	if (curl_lib_load()) {
+		for (char *const *h = a->headers; h && *h; h++)
+			f->headers = curl_slist_append(f->headers, *h);
+		f->headers = curl_slist_append(f->headers, "Expect:");
+	}
 	for (char *const *d = a->certs; d && *d; d++)
 		f->certs = strv_add(f->certs, *d);
 	queue_init(&f->in);
@@ -583,7 +589,7 @@ static int code_error(const struct fetch *f, struct err *e)
 		*p |= 0x20;
 	if (f->over)
 		return err_set(e, ERR_INTERNAL, "%s \"%.300s\": the reply has more than 64 KiB of headers", verb, f->url);
-	return err_set(e, ERR_INTERNAL, "%s \"%.300s\": %.400s", verb, f->url, *f->why ? f->why : curl_easy_strerror(f->code));
+	return err_set(e, ERR_INTERNAL, "%s \"%.300s\": %.400s", verb, f->url, *f->why ? f->why : curl_lib_load() ? curl_easy_strerror(f->code) : "libcurl cannot be loaded");
 }
 
 int fetch_head(struct fetch *f, struct err *e)
@@ -746,8 +752,6 @@ struct transport *transport_new(struct loop *l)
 	struct transport *t = mem_zalloc(sizeof(*t));
 	pthread_condattr_t ca;
 
-	/* Only libcurl's own part: TLS is OpenSSL's, which initialises itself. */
-	curl_global_init(CURL_GLOBAL_DEFAULT);
 	t->loop = l;
 	pthread_mutex_init(&t->lock, NULL);
 	pthread_condattr_init(&ca);
