@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "engine/lab.h"
+#include "engine/names.h"
 
 static void head(struct buf *b, const char *name, const char *type, const char *help)
 {
@@ -72,6 +73,30 @@ static void net(struct buf *b, const json_t *info)
 	proxy(b, json_obj(info, "Proxy"));
 }
 
+static void dns(struct buf *b, const json_t *stats)
+{
+	static const struct {
+		const char *key, *name, *type, *help;
+	} t[] = {
+		{ "Servers", "kedge_dns_servers", "gauge", "Containers with a name server of ours" },
+		{ "Waiting", "kedge_dns_waiting", "gauge", "Questions that wait for a server elsewhere" },
+		{ "Queries", "kedge_dns_queries_total", "counter", "Questions of containers" },
+		{ "Local", "kedge_dns_local_total", "counter", "Questions answered from names of containers" },
+		{ "Cached", "kedge_dns_cached_total", "counter", "Questions answered from the cache" },
+		{ "Stale", "kedge_dns_stale_total", "counter", "Questions answered with what was known before the servers fell silent" },
+		{ "Forwarded", "kedge_dns_forwarded_total", "counter", "Questions asked elsewhere" },
+		{ "Failed", "kedge_dns_failed_total", "counter", "Questions nobody answered" },
+		{ "Malformed", "kedge_dns_malformed_total", "counter", "Packets that were no questions" },
+		{ "Dropped", "kedge_dns_dropped_total", "counter", "Questions left unanswered because too many waited" },
+	};
+	const json_t *cache = json_obj(stats, "Cache");
+
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++)
+		single(b, t[i].name, t[i].type, t[i].help, json_i64(stats, t[i].key, 0));
+	single(b, "kedge_dns_cache_entries", "gauge", "Answers in the cache", json_i64(cache, "Entries", 0));
+	single(b, "kedge_dns_cache_bytes", "gauge", "Memory they take", json_i64(cache, "Bytes", 0));
+}
+
 void api_metrics_handle(struct http_req *r, void *user)
 {
 	struct buf b CLEANUP(buf_done) = BUF_INIT;
@@ -91,6 +116,9 @@ void api_metrics_handle(struct http_req *r, void *user)
 	json_decref(doc);
 	doc = engine_net_info(en);
 	net(&b, doc);
+	json_decref(doc);
+	doc = engine_dns_stats(en);
+	dns(&b, doc);
 	json_decref(doc);
 	http_reply(r, 200, "text/plain; version=0.0.4; charset=utf-8", b.data, b.len);
 }

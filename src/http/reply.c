@@ -196,6 +196,10 @@ static void settle_body(struct http_req *r)
 
 static void log_reply(const struct http_req *r, int status)
 {
+	if (!r->head.target || !r->method) {
+		log_debug("http", "refused with %d", status);	/* its head could not be read */
+		return;
+	}
 	log_debug("http", "%s %.*s %d", r->method, (int)strcspn(r->head.target, "?"), r->head.target, status);
 }
 

@@ -120,5 +120,6 @@ fi
 
 # metrics
 check "metrics" has "$(curl -s http://127.0.0.1:9323/metrics)" 'engine_daemon_container_states_containers{state="running"} 2'
+check "names among them" has "$(curl -s http://127.0.0.1:9323/metrics)" 'kedge_dns_queries_total '
 check "drops among them" has "$(curl -s http://127.0.0.1:9323/metrics)" 'kedge_net_drops_total{reason="unpublished"} '
 check "nothing else there" equal "$(curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:9323/v1.50/containers/json)" 404
