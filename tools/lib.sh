@@ -23,6 +23,19 @@ install_packages() {
 	apt-get install -y -qq --no-install-recommends $missing >/dev/null
 }
 
+# docker_client DIR: without docker's command on the PATH, Debian's is unpacked into DIR, not installed: its daemon is not wanted.
+docker_client() {
+	command -v docker >/dev/null || [ -x "$1/usr/bin/docker" ] || (
+		rm -rf "$1.new"
+		mkdir -p "$1.new"
+		cd "$1.new"
+		apt-get update -qq
+		apt-get -qq -o APT::Sandbox::User=root download docker.io
+		dpkg-deb -x docker.io_*.deb .
+		mv "$1.new" "$1"
+	)
+}
+
 # build_tree DIR CONFIGURE-OPTION...: configures (when needed) and builds everything into DIR.
 build_tree() {
 	dir=$1

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # cp both ways, export, diff and commit, of containers that run and that do not; and that no link and no race leads out of a root.
 . "$(dirname "$0")/lib.sh"
+# Older clients of docker have a sentence of their own for the status.
+not_found() { case $1 in *"No such container:path: $3:$2"*) ;; *) has "$1" "Could not find the file $2 in container $3" ;; esac; }
 
 engine_start
 need_image busybox
@@ -30,7 +32,7 @@ rules() {
 	$cp cp other "$c:/tmp/file"
 	check "$cp $c: file over a file" equal "$($cp cp "$c:/tmp/file" - | tar xO)" "other"
 	check "$cp $c: to a folder that is not there" has "$($cp cp file "$c:/none/" 2>&1)" "no such directory"
-	check "$cp $c: below one that is not there" has "$($cp cp file "$c:/none/x" 2>&1)" "Could not find the file /none in container $c"
+	check "$cp $c: below one that is not there" not_found "$($cp cp file "$c:/none/x" 2>&1)" /none "$c"
 	check "$cp $c: a folder over a file" has "$($cp cp src "$c:/tmp/file" 2>&1)" "cannot copy directory"
 	$cp cp src "$c:/tmp/tree"
 	x=$($cp cp "$c:/tmp/tree" - | tar tv)
@@ -64,7 +66,7 @@ rules() {
 	check "$cp $c: back: a link itself" equal "$(readlink back2/asis)" "a"
 	$cp cp -L "$c:/tmp/tree/link" back2/followed
 	check "$cp $c: back: -L" sh -c '[ ! -L back2/followed ] && [ "$(cat back2/followed)" = a ]'
-	check "$cp $c: back: nothing there" has "$($cp cp "$c:/nope" back2 2>&1)" "Could not find the file /nope in container $c"
+	check "$cp $c: back: nothing there" not_found "$($cp cp "$c:/nope" back2 2>&1)" /nope "$c"
 	check "$cp $c: back: no folder to put it" has "$($cp cp "$c:/tmp/tree" none/x 2>&1)" "does not exist"
 	ln -sfn src tolink
 	$cp cp -L tolink "$c:/tmp/tree/ll"

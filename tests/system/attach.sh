@@ -13,7 +13,7 @@ running() { kedge inspect -f '{{.State.Running}}' "$1"; }
 
 for cli in kedge docker; do
 	if [ $cli = kedge ]; then c=("$builddir/kedge" -H "unix://$sock"); else c=(docker); fi
-	check "$cli run -it: typed, answered, sized, left by exit" user --size 31x99 --say 'stty size; tty\n' --until '31 99' --until /dev/ --say 'exit 6\n' --status 6 \
+	check "$cli run -it: typed, answered, sized, left by exit" user --size 31x99 --poll 'stty size\n' '31 99' --say 'tty\n' --until /dev/ --say 'exit 6\n' --status 6 \
 		-- "${c[@]}" run --rm -it busybox sh
 	check "$cli run -it: resized" user --size 20x60 --say 'echo re""ady\n' --until ready --resize 44x99 --poll 'stty size\n' '44 99' --say 'exit\n' --status 0 \
 		-- "${c[@]}" run --rm -it busybox sh

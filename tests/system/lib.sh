@@ -15,6 +15,8 @@ if [ -z "${KEDGE_TEST_NS-}" ]; then
 fi
 
 builddir=${KEDGE_BUILD:-$(pwd)}
+# Docker's own client; where the machine has none, tools/check has unpacked Debian's.
+command -v docker >/dev/null || PATH=$PATH:$builddir/docker-client/usr/bin
 srcdir_top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 images=${KEDGE_IMAGES:-$builddir/images}
 for b in kedged kedge kedge-runtime; do

@@ -35,10 +35,9 @@ check "compression: tail over files" in_order 3001 6000 < <(kedge logs --tail 30
 check "compression: gzip can read them" sh -c "zcat '$dir'/*log.1.gz | grep -q '\"stream\":\"stdout\"'"
 
 # Following, with rotation at every few milliseconds.
-kedge create --name follow -e N=20000 --log-opt max-size=100k --log-opt max-file=100 busybox sh -c "sleep 0.3; $count" >/dev/null
+kedge run -d --name follow -e N=20000 --log-opt max-size=100k --log-opt max-file=100 busybox sh -c "sleep 0.3; $count" >/dev/null
 kedge logs -f follow >"$tmp/follow" &
 follower=$!
-kedge start follow >/dev/null
 check "follow: ends with the container" wait $follower
 check "follow: no line is lost over rotations" in_order 1 20000 <"$tmp/follow"
 

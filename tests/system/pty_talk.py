@@ -66,7 +66,7 @@ if pid == 0:
     os.execvp(command[0], command)
 fcntl.ioctl(fd, termios.TIOCSWINSZ, size_of(first))
 os.write(ready_w, b"x")
-status = None
+status = now = None
 while args:
     op = args.pop(0)
     if op == "--size":
@@ -76,10 +76,14 @@ while args:
     elif op == "--until":
         wait_for(args.pop(0))
     elif op == "--resize":
-        fcntl.ioctl(fd, termios.TIOCSWINSZ, size_of(args.pop(0)))
+        now = args.pop(0)
+        fcntl.ioctl(fd, termios.TIOCSWINSZ, size_of(now))
     elif op == "--poll":
         text, want = args.pop(0), args.pop(0).encode()
         while want not in seen:
+            # docker's client looks at the size first and listens for its changes after that: what falls between it misses.
+            for size in (now.replace("x", "x1"), now) if now else ():
+                fcntl.ioctl(fd, termios.TIOCSWINSZ, size_of(size))
             say(text)
             until = time.monotonic() + 0.3
             while want not in seen and read_some(until):
