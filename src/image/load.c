@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -16,7 +17,7 @@
 /*
  * Theory of operation
  *
- *   loop: feed ──queue──► worker: members to tmp/load-x/m<n>, manifest, layers to tmp/load-x/l<n>/fs ──► syncfs ──► publish
+ *   loop: feed ──queue──► worker: members to tmp/load-x/m<n>, manifest, layers (a few threads) to tmp/load-x/l<n>/fs ──► syncfs ──► publish
  *   loop: ◄── messages, resume (eventfd) ──┘                                        done: commit index ──► end
  *
  * The worker blocks on the queue when the client is slow, the client (through feed's false and resume) when the worker is. All of a load
@@ -24,7 +25,7 @@
  *
  * Everything between the two threads is under struct image_load.lock; the worker touches the index never, layers by layer_*() only.
  */
-enum { QUEUE_MAX = 4 * 1024 * 1024 };	/* bytes; several of the client's reads, so that both sides keep going */
+enum { LOAD_THREADS_MAX = 4, QUEUE_MAX = 4 * 1024 * 1024 };	/* bytes; several of the client's reads, so that both sides keep going */
 
 struct chunk {
 	struct chunk *next;
@@ -213,14 +214,63 @@ static int load_layer(struct image_load *ld, const struct bundle *b, const struc
 	return 0;
 }
 
+/* An image's layers, each by whichever thread is free. Hashing and decompressing is what a load waits for, and it needs a processor each. */
+struct layers {
+	struct image_load *ld;
+	const struct bundle *b;
+	const struct bundle_image *bi;
+	struct image *i;
+	pthread_mutex_t lock;
+	size_t next;		/* under the lock, as what follows */
+	int rc;
+	struct err err;		/* the first thread's that failed */
+};
+
+static void *layers_run(void *user)
+{
+	struct layers *s = user;
+	struct err e = { 0 };
+	size_t k;
+	int rc;
+
+	for (;;) {
+		pthread_mutex_lock(&s->lock);
+		k = s->rc < 0 ? s->bi->nlayers : s->next;
+		s->next = k + 1;
+		pthread_mutex_unlock(&s->lock);
+		if (k >= s->bi->nlayers)
+			return NULL;
+		rc = load_layer(s->ld, s->b, &s->bi->layers[k], s->i->chains[k], &s->i->bytes[k], &e);
+		if (rc == 0)
+			continue;
+		pthread_mutex_lock(&s->lock);
+		if (s->rc == 0)
+			s->err = e;
+		s->rc = rc;
+		pthread_mutex_unlock(&s->lock);
+		return NULL;
+	}
+}
+
 static int load_image(struct image_load *ld, const struct bundle *b, struct bundle_image *bi, struct err *e)
 {
-	struct image *i = image_new_take(mem_strdup(bi->text), json_incref(bi->config), bi->id);
+	struct layers s = { .ld = ld, .b = b, .bi = bi, .i = image_new_take(mem_strdup(bi->text), json_incref(bi->config), bi->id) };
+	pthread_t other[LOAD_THREADS_MAX - 1];
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	size_t n = 0;
 
-	adding_image_take(&ld->add, i, TAKE(bi->names));
-	for (size_t k = 0; k < bi->nlayers; k++)
-		if (load_layer(ld, b, &bi->layers[k], i->chains[k], &i->bytes[k], e) < 0)
-			return err_wrap(e, "image %.19s", bi->id);
+	adding_image_take(&ld->add, s.i, TAKE(bi->names));
+	pthread_mutex_init(&s.lock, NULL);
+	while (n < N(other) && (long)n + 1 < cpus && n + 1 < bi->nlayers && pthread_create(&other[n], NULL, layers_run, &s) == 0)
+		n++;
+	layers_run(&s);
+	while (n)
+		pthread_join(other[--n], NULL);
+	pthread_mutex_destroy(&s.lock);
+	if (s.rc < 0) {
+		*e = s.err;
+		return err_wrap(e, "image %.19s", bi->id);
+	}
 	return 0;
 }
 
