@@ -206,7 +206,7 @@ check "commit: changes hold" equal "$(kedge run --rm my/img:tag cat /etc/passwd)
 check "commit: --change" equal "$(kedge run --rm my/img:tag sh -c 'echo $A')" "b"
 check "commit: comment and author" equal "$(kedge image inspect -f '{{.Comment}} {{.Author}}' my/img:tag)" "a message An Author"
 check "commit: a replaced folder is the new one" equal "$(kedge run --rm my/img:tag ls -A /root)" "r"
-kedge run -d --name ticks busybox sh -c 'i=0; while :; do i=$((i + 1)); echo $i >/tick; done' >/dev/null
+kedge run -d --name ticks busybox sh -c 'i=0; while :; do i=$((i + 1)); echo $i >/new; mv /new /tick; done' >/dev/null
 check "commit: of a running one" has "$(kedge commit ticks ticks)" "sha256:"
 ticks() { kedge cp ticks:/tick - | tar xO; }
 first=

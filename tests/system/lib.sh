@@ -41,6 +41,9 @@ client() { nsenter --net=/run/netns/client "$@"; }
 kedge() { "$builddir/kedge" -H "unix://$sock" "$@"; }
 api() { curl -sS --unix-socket "$sock" "$@"; }
 
+# Docker's command, recent enough that its own words are the ones to compare with?
+docker_recent() { command -v docker >/dev/null && [ "$(docker --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')" -ge 28 ]; }
+
 # until_ok SECONDS COMMAND...: waits for a state, looking ten times a second.
 until_ok() {
 	local n=$(($1 * 10))

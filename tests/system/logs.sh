@@ -107,7 +107,7 @@ kedge run --name sys1 --log-driver syslog --log-opt syslog-address="unixgram://$
 check "syslog: a local one" until_ok 5 grep -qE '^<30>[A-Z][a-z]{2} [ 0-9]{2} [0-9:]{8} mytag\[[0-9]+\]: to syslog$' "$tmp/got.unix"
 check "syslog: stderr is an error" until_ok 5 grep -qE '^<27>.*: bad$' "$tmp/got.unix"
 check "syslog: logs can be read all the same" equal "$(kedge logs sys1 2>/dev/null)" "to syslog"
-kedge run --name sys2 --log-driver syslog --log-opt syslog-address=udp://localhost:5140 --log-opt syslog-format=rfc5424micro --log-opt syslog-facility=local3 busybox echo over udp >/dev/null
+kedge run --name sys2 --log-driver syslog --log-opt syslog-address=udp://127.0.0.1:5140 --log-opt syslog-format=rfc5424micro --log-opt syslog-facility=local3 busybox echo over udp >/dev/null
 check "syslog: udp, RFC 5424" until_ok 5 grep -qE "^<158>1 [0-9-]+T[0-9:]+\.[0-9]{6}Z [^ ]+ $(kedge inspect -f '{{.Id}}' sys2 | cut -c1-12) [0-9]+ [0-9a-f]{12} - over udp$" "$tmp/got.udp"
 kedge run --name sys3 -e N=500 --log-driver syslog --log-opt syslog-address=tcp://127.0.0.1:5141 --log-opt cache-disabled=true busybox sh -c "$count" >/dev/null
 check "syslog: tcp, every line" until_ok 5 sh -c "[ \$(grep -c 'of the output' '$tmp/got.tcp') = 500 ]"

@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The docker CLI on networks: its words, its tables, and links as it still sends them.
 . "$(dirname "$0")/lib.sh"
-command -v docker >/dev/null || skip "needs the docker CLI"
-[ "$(docker --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')" -ge 28 ] || skip "needs docker's client from version 28 on (gw-priority, driver options of endpoints)"
+docker_recent || skip "needs docker's client from version 28 on (gw-priority, driver options of endpoints)"
 
 engine_start
 need_image busybox

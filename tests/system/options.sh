@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 
 clis=kedge
-! command -v docker >/dev/null || clis='kedge docker'
+! docker_recent || clis='kedge docker'
 docker() { DOCKER_HOST=unix://$sock command docker "$@"; }
 v2=
 [ ! -e /sys/fs/cgroup/cgroup.controllers ] || v2=1

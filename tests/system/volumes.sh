@@ -3,7 +3,7 @@
 # Volumes and mounts: made, filled, shared, read-only, counted, removed; what outlives what; kill -9 at each commit point.
 . "$(dirname "$0")/lib.sh"
 
-have_docker=$(command -v docker || true)
+have_docker=$(docker_recent && command -v docker || true)
 docker() { DOCKER_HOST=unix://$sock command docker "$@"; }
 clis="kedge${have_docker:+ docker}"
 
