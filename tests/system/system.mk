@@ -24,3 +24,4 @@ include tests/system/ops.mk
 include tests/system/options.mk
 include tests/system/build.mk
 include tests/system/registry.mk
+EXTRA_DIST += tests/api-table.txt
