@@ -64,7 +64,9 @@ PY
 in_ctr() { local id; id=$(kedge inspect -f '{{.Id}}' "$1"); shift; nsenter --net="$run/netns/$id" "$@"; }
 servers=()
 serve() { in_ctr "$1" python3 "$tmp/server.py" "$2" >"$tmp/server.$1.$2" 2>&1 & servers+=($!); }
-stop_servers() { for p in "${servers[@]}"; do kill "$p" 2>/dev/null || true; done; }
+# Each is a shell that waits for its server.
+# shellcheck disable=SC2046
+stop_servers() { for p in "${servers[@]}"; do kill $(ps -o pid= --ppid "$p") "$p" 2>/dev/null || true; done; }
 trap 'stop_servers; finish' EXIT
 ask() { python3 "$tmp/ask.py" "$@"; }
 address() { kedge inspect -f "{{(index .NetworkSettings.Networks \"$2\").$3}}" "$1"; }
