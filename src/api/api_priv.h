@@ -80,6 +80,8 @@ void api_image_pull(struct api_call *c);
 size_t api_write_json(struct api_call *c, const json_t *doc, const char *eol);
 /* For engine calls: user is a referenced api_call; 204 or the error; drops the reference. */
 void api_done_empty(void *user, const struct err *e);
+/* The same for calls with a result (borrowed): 200 with it, or the error. */
+void api_done_json(void *user, const json_t *result, const struct err *e);
 /* The body as a JSON object. may_be_empty: an empty body gives NULL. fn is not called when the body is bad: that is answered. body is borrowed. */
 void api_read_json(struct api_call *c, bool may_be_empty, void (*fn)(struct api_call *c, json_t *body));
 /* ?filters= as a normalised object {"key": ["value", ...]}; NULL in *ret without one. */

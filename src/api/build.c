@@ -285,17 +285,6 @@ static void api_build_image(struct api_call *c)
 	http_req_read_stream(c->r, build_data, build_body_end, NULL);
 }
 
-static void prune_done(void *user, const json_t *result, const struct err *e)
-{
-	struct api_call *c = user;
-
-	if (e)
-		api_reply_err(c, e);
-	else
-		api_reply_json(c, 200, json_incref((json_t *)result));
-	api_call_unref(c);
-}
-
 static void api_build_prune(struct api_call *c)
 {
 	static const char *const sizes[] = { "keep-storage", "reserved-space", "max-used-space", "min-free-space" };
@@ -314,7 +303,7 @@ static void api_build_prune(struct api_call *c)
 	if (e.kind)
 		api_reply_err(c, &e);
 	else
-		builds_prune(c->api->builds, http_req_query_flag(c->r, "all", false), prune_done, api_call_ref(c));
+		builds_prune(c->api->builds, http_req_query_flag(c->r, "all", false), api_done_json, api_call_ref(c));
 }
 
 const struct api_route api_routes_build[] = {

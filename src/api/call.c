@@ -56,6 +56,17 @@ void api_reply_err(struct api_call *c, const struct err *e)
 		http_reply_err(c->r, e);
 }
 
+void api_done_json(void *user, const json_t *result, const struct err *e)
+{
+	struct api_call *c = user;
+
+	if (e)
+		api_reply_err(c, e);
+	else
+		api_reply_json(c, 200, json_incref((json_t *)result));
+	api_call_unref(c);
+}
+
 void api_done_empty(void *user, const struct err *e)
 {
 	struct api_call *c = user;

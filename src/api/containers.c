@@ -190,20 +190,9 @@ static void api_unpause(struct api_call *c)
 	engine_pause(c->api->engine, c->arg, false, api_done_empty, api_call_ref(c));
 }
 
-static void api_updated(void *user, const json_t *result, const struct err *e)
-{
-	struct api_call *c = user;
-
-	if (e)
-		api_reply_err(c, e);
-	else
-		api_reply_json(c, 200, json_incref((json_t *)result));
-	api_call_unref(c);
-}
-
 static void api_update_body(struct api_call *c, json_t *body)
 {
-	engine_update(c->api->engine, c->arg, body, api_updated, api_call_ref(c));
+	engine_update(c->api->engine, c->arg, body, api_done_json, api_call_ref(c));
 }
 
 static void api_update(struct api_call *c)

@@ -76,21 +76,10 @@ static void api_image_tag(struct api_call *c)
 	image_tag(c->api->images, c->arg, target, api_image_tagged, api_call_ref(c));
 }
 
-static void api_image_removed(void *user, const json_t *result, const struct err *e)
-{
-	struct api_call *c = user;
-
-	if (e)
-		api_reply_err(c, e);
-	else
-		api_reply_json(c, 200, json_incref((json_t *)result));
-	api_call_unref(c);
-}
-
 static void api_image_remove(struct api_call *c)
 {
 	image_remove(c->api->images, c->arg, http_req_query_flag(c->r, "force", false), http_req_query_flag(c->r, "noprune", false),
-		     api_image_removed, api_call_ref(c));
+		     api_done_json, api_call_ref(c));
 }
 
 /* An archive on its way from the request's body into the image module. */
@@ -303,7 +292,7 @@ static void api_image_prune(struct api_call *c)
 	if (api_filters(c, &filters, &e) < 0)
 		api_reply_err(c, &e);
 	else
-		images_prune(c->api->images, filters, api_image_removed, api_call_ref(c));
+		images_prune(c->api->images, filters, api_done_json, api_call_ref(c));
 	json_decref(filters);
 }
 

@@ -65,17 +65,6 @@ static void api_network_remove(struct api_call *c)
 	engine_network_remove(c->api->engine, c->arg, api_done_empty, api_call_ref(c));
 }
 
-static void api_network_pruned(void *user, const json_t *result, const struct err *e)
-{
-	struct api_call *c = user;
-
-	if (e)
-		api_reply_err(c, e);
-	else
-		api_reply_json(c, 200, json_incref((json_t *)result));
-	api_call_unref(c);
-}
-
 static void api_network_prune(struct api_call *c)
 {
 	json_t *filters;
@@ -85,7 +74,7 @@ static void api_network_prune(struct api_call *c)
 		api_reply_err(c, &e);
 		return;
 	}
-	engine_network_prune(c->api->engine, filters, api_network_pruned, api_call_ref(c));
+	engine_network_prune(c->api->engine, filters, api_done_json, api_call_ref(c));
 	json_decref(filters);
 }
 

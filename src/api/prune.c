@@ -8,17 +8,6 @@
 #include "base/str.h"
 #include "engine/prune.h"
 
-static void api_pruned(void *user, const json_t *result, const struct err *e)
-{
-	struct api_call *c = user;
-
-	if (e)
-		api_reply_err(c, e);
-	else
-		api_reply_json(c, 200, json_incref((json_t *)result));
-	api_call_unref(c);
-}
-
 static void api_prune(struct api_call *c)
 {
 	json_t *filters;
@@ -28,7 +17,7 @@ static void api_prune(struct api_call *c)
 		api_reply_err(c, &e);
 		return;
 	}
-	engine_prune(c->api->engine, filters, api_pruned, api_call_ref(c));
+	engine_prune(c->api->engine, filters, api_done_json, api_call_ref(c));
 	json_decref(filters);
 }
 
