@@ -3,6 +3,7 @@
 
 #include "api/api.h"
 
+#include <malloc.h>
 #include <string.h>
 
 #include "api/api_priv.h"
@@ -26,16 +27,31 @@ static const struct api_route *const api_tables[] = {
 	api_routes_build,
 };
 
+static void api_trim(void *user)
+{
+	(void)user;
+	(void)malloc_trim(0);
+}
+
+void api_had(struct api *a, size_t n)
+{
+	if (n >= API_LARGE)
+		loop_timer_set(a->trim, 1000000000);
+}
+
 struct api *api_new(struct loop *l, struct engine *en, struct images *im, struct volumes *vs, struct builds *bs)
 {
 	struct api *a = mem_zalloc(sizeof(*a));
 
 	*a = (struct api){ .loop = l, .engine = en, .images = im, .volumes = vs, .builds = bs };
+	a->trim = loop_timer_new(l, api_trim, a);
 	return a;
 }
 
 void api_free(struct api *a)
 {
+	if (a)
+		loop_timer_free(a->trim);
 	free(a);
 }
 

@@ -12,7 +12,7 @@ enum { API_MINOR_MIN = 24, API_MINOR_MAX = 50 };
 
 /* Output waiting in a connection before its source is told to pause. */
 enum { API_QUEUE_HIGH = 1 << 20 };
-enum { API_BODY_MAX = 4 << 20 };
+enum { API_BODY_MAX = 4 << 20, API_LARGE = 256 << 10 };
 
 struct api {
 	struct loop *loop;
@@ -20,6 +20,7 @@ struct api {
 	struct images *images;
 	struct volumes *volumes;
 	struct builds *builds;
+	struct loop_timer *trim;
 };
 
 /*
@@ -64,6 +65,12 @@ extern const struct api_route
 bool api_route_match(const char *pattern, const char *path, char **arg);
 /* Pure. Cuts "/v1.NN" off. *minor is API_MINOR_MAX without one; e for a version outside ours. */
 int api_version_cut(const char *path, const char **rest, int *minor, struct err *e);
+
+/*
+ * A document of n bytes came or goes: a tree of one of megabytes is ten times as long, and the C library keeps what was freed. A while after the last large
+ * one the memory goes back to the kernel.
+ */
+void api_had(struct api *a, size_t n);
 
 struct api_call *api_call_ref(struct api_call *c);
 void api_call_unref(struct api_call *c);

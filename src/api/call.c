@@ -28,6 +28,7 @@ void api_reply_json(struct api_call *c, int status, json_t *doc_take)
 	if (c->r) {
 		text = json_text(doc_take);
 		http_reply(c->r, status, "application/json", text, strlen(text));
+		api_had(c->api, strlen(text));
 		free(text);
 	}
 	json_decref(doc_take);
@@ -119,6 +120,7 @@ static void api_body_read(struct http_req *r, const char *body, size_t len, void
 {
 	struct api_call *c = http_req_user(r);
 	struct api_body b = *(struct api_body *)user;
+	struct api *a = c->api;
 	json_t *doc = NULL;
 	struct err e = { 0 };
 
@@ -151,6 +153,7 @@ static void api_body_read(struct http_req *r, const char *body, size_t len, void
 	}
 	b.fn(c, doc);
 	json_decref(doc);
+	api_had(a, len);
 }
 
 void api_read_json(struct api_call *c, bool may_be_empty, void (*fn)(struct api_call *c, json_t *body))

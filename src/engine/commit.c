@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "engine/changes.h"
 #include "engine/engine_priv.h"
+#include "engine/published.h"
 #include "engine/tarout.h"
 
 struct commit {
@@ -157,16 +158,17 @@ static json_t *image_part(const json_t *config, const json_t *over)
 {
 	static const char *const keys[] = { "User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal",
 					    "Healthcheck", "OnBuild", "Shell" };
-	json_t *out = json_object();
+	json_t *out = json_object(), *plain = published_config(config);
 
 	for (size_t i = 0; i < N(keys); i++) {
 		json_t *v = json_object_get(over, keys[i]);
 
 		if (!v || json_is_null(v) || (json_is_string(v) && !json_string_length(v)))
-			v = json_object_get(config, keys[i]);
+			v = json_object_get(plain, keys[i]);
 		if (v && !json_is_null(v))
 			json_object_set_new(out, keys[i], json_deep_copy(v));
 	}
+	json_decref(plain);
 	return out;
 }
 

@@ -6,6 +6,7 @@
 #include "engine/endpoints.h"
 #include "engine/logopt.h"
 #include "engine/mounts.h"
+#include "engine/published.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -522,13 +523,24 @@ static int pick_name(struct engine *en, const char *name, char *out, size_t size
 	return 0;
 }
 
+/* Before it is copied: thousands of ports are many megabytes. */
+static json_t *create_fold(const json_t *body)
+{
+	json_t *copy = json_copy((json_t *)body), *host = json_copy(json_obj(body, "HostConfig"));
+
+	if (host)
+		doc_set(copy, "HostConfig", host);
+	published_fold(copy, host);
+	return copy;
+}
+
 void engine_create(struct engine *en, const char *name, const json_t *body, void (*done)(void *user, const json_t *result, const struct err *e), void *user)
 {
 	struct creation *cr = mem_zalloc(sizeof(*cr));
 	char id[ID_LEN + 1], picked[256];
 	struct mounts_in mounts = { .from = mounts_of, .user = en };
 	struct image *im;
-	json_t *doc, *filled;
+	json_t *doc, *filled, *folded;
 
 	cr->en = en;
 	cr->done = done;
@@ -548,7 +560,9 @@ void engine_create(struct engine *en, const char *name, const json_t *body, void
 	if (!im)
 		goto fail;
 	id_new(id);
-	filled = logopt_fill(body, en->log_config);
+	folded = create_fold(body);
+	filled = logopt_fill(folded, en->log_config);
+	json_decref(folded);
 	doc = create_document(id, picked, filled, image_id(im), image_config(im), &mounts, cr->warnings, &cr->e);
 	json_decref(filled);
 	if (!doc)

@@ -2,6 +2,7 @@
 /* Birth and death of the engine, and how containers are found. */
 #include "engine/logopt.h"
 #include "engine/mounts.h"
+#include "engine/published.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -53,6 +54,7 @@ struct container *container_new(struct engine *en, const char *id, json_t *doc)
 	c->en = en;
 	snprintf(c->id, sizeof(c->id), "%s", id);
 	c->doc = doc;
+	published_fold(doc_config(c), doc_host(c));
 	c->created_ns = doc_time(doc, "Created");
 	map_put(en->by_id, c->id, c);
 	map_put(en->by_name, container_name(c), c);

@@ -23,7 +23,7 @@ libengine_a_SOURCES = \
 	src/engine/inspect.c \
 	src/engine/join.c \
 	src/engine/limits.c \
-	src/engine/list.c \
+	src/engine/list.c src/engine/published.c \
 	src/engine/logopt.c src/engine/logopt.h \
 	src/engine/logs.c \
 	src/engine/lab.c src/engine/lab.h \

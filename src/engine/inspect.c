@@ -4,22 +4,8 @@
 
 #include "engine/endpoints.h"
 #include "engine/mounts.h"
+#include "engine/published.h"
 #include "engine/size.h"
-
-static json_t *ports_of(const struct container *c)
-{
-	json_t *ports = c->net && json_obj(c->net, "Ports") ? json_deep_copy(json_obj(c->net, "Ports")) : json_object();
-	const char *key;
-	json_t *v;
-
-	if (c->phase != PHASE_RUNNING)
-		return ports;
-	json_object_foreach(json_obj(doc_config(c), "ExposedPorts"), key, v) {
-		if (!json_object_get(ports, key))
-			json_object_set_new(ports, key, json_null());
-	}
-	return ports;
-}
 
 static json_t *network_settings(const struct container *c)
 {
@@ -28,7 +14,7 @@ static json_t *network_settings(const struct container *c)
 	const json_t *n = json_object_get(networks, "bridge");
 
 	return json_pack("{s:s, s:s, s:s, s:o, s:b, s:s, s:i, s:n, s:n, s:s, s:s, s:s, s:i, s:s, s:i, s:s, s:s, s:o}",
-			 "Bridge", "", "SandboxID", c->net ? c->id : "", "SandboxKey", json_str(c->net, "NetNS", ""), "Ports", ports_of(c),
+			 "Bridge", "", "SandboxID", c->net ? c->id : "", "SandboxKey", json_str(c->net, "NetNS", ""), "Ports", published_settings(c),
 			 "HairpinMode", 0, "LinkLocalIPv6Address", "", "LinkLocalIPv6PrefixLen", 0, "SecondaryIPAddresses", "SecondaryIPv6Addresses",
 			 "EndpointID", json_str(n, "EndpointID", ""), "Gateway", json_str(n, "Gateway", ""), "GlobalIPv6Address",
 			 json_str(n, "GlobalIPv6Address", ""),
@@ -46,19 +32,19 @@ json_t *engine_inspect(struct engine *en, const char *ref, bool size, struct err
 		return NULL;
 	dir = container_dir(c);
 	log = doc_log_path(c);
-	config = json_copy(doc_config(c));
+	config = published_config(doc_config(c));
 	if (!json_object_get(config, "OnBuild"))
 		json_object_set_new(config, "OnBuild", json_null());
 	if (!json_object_get(config, "Volumes"))
 		json_object_set_new(config, "Volumes", json_null());
-	out = json_pack("{s:s, s:O, s:O, s:O, s:O, s:O, s:o, s:o, s:o, s:o, s:O, s:O, s:s, s:s, s:s, s:s, s:s, s:o, s:O}",
+	out = json_pack("{s:s, s:O, s:O, s:O, s:O, s:O, s:o, s:o, s:o, s:o, s:O, s:O, s:s, s:s, s:s, s:s, s:s, s:o, s:o}",
 			"Id", c->id, "Created", json_object_get(c->doc, "Created"), "Path", json_object_get(c->doc, "Path"),
 			"Args", json_object_get(c->doc, "Args"), "State", doc_state(c), "Image", json_object_get(c->doc, "Image"),
 			"ResolvConfPath", json_sprintf("%s/files/resolv.conf", dir), "HostnamePath", json_sprintf("%s/files/hostname", dir),
 			"HostsPath", json_sprintf("%s/files/hosts", dir),
 			"LogPath", json_string(str_eq(doc_log_driver(c), "json-file") ? log : ""), "Name", json_object_get(c->doc, "Name"),
 			"RestartCount", json_object_get(c->doc, "RestartCount"), "Driver", "overlay2", "Platform", "linux", "MountLabel", "",
-			"ProcessLabel", "", "AppArmorProfile", "", "ExecIDs", exec_ids(c), "HostConfig", doc_host(c));
+			"ProcessLabel", "", "AppArmorProfile", "", "ExecIDs", exec_ids(c), "HostConfig", published_host(doc_host(c)));
 	json_object_set_new(out, "GraphDriver", json_pack("{s:s, s:{s:o, s:o}}", "Name", "overlay2", "Data",
 							 "UpperDir", json_sprintf("%s/upper", dir), "WorkDir", json_sprintf("%s/work", dir)));
 	json_object_set_new(out, "Mounts", mounts_shape(doc_mounts(c)));

@@ -6,33 +6,9 @@
 
 #include "engine/endpoints.h"
 #include "engine/mounts.h"
+#include "engine/published.h"
 #include "engine/select.h"
 #include "engine/size.h"
-
-static json_t *ports(const struct container *c)
-{
-	json_t *out = json_array(), *list, *v;
-	const char *key;
-	size_t i;
-
-	if (c->phase != PHASE_RUNNING)
-		return out;
-	json_object_foreach(json_obj(c->net, "Ports"), key, list) {
-		const char *slash = strchr(key, '/');
-		int port = atoi(key);
-
-		json_array_foreach(list, i, v)
-			json_array_append_new(out, json_pack("{s:s, s:i, s:i, s:s}", "IP", json_str(v, "HostIp", ""), "PrivatePort", port,
-							     "PublicPort", atoi(json_str(v, "HostPort", "0")), "Type", slash ? slash + 1 : "tcp"));
-	}
-	json_object_foreach(json_obj(doc_config(c), "ExposedPorts"), key, v) {
-		const char *slash = strchr(key, '/');
-
-		if (!json_array_size(json_object_get(json_obj(c->net, "Ports"), key)))
-			json_array_append_new(out, json_pack("{s:i, s:s}", "PrivatePort", atoi(key), "Type", slash ? slash + 1 : "tcp"));
-	}
-	return out;
-}
 
 static char *status_text(const struct container *c)
 {
@@ -102,7 +78,7 @@ static json_t *summary(const struct container *c, bool size)
 	char *status CLEANUP(mem_freep) = status_text(c);
 	json_t *doc = json_pack("{s:s, s:[O], s:s, s:s, s:o, s:I, s:o, s:o, s:O, s:s, s:{s:s}, s:{s:o}, s:o}", "Id", c->id,
 			"Names", json_object_get(c->doc, "Name"), "Image", image_name(c), "ImageID", json_str(c->doc, "Image", ""),
-			"Command", command_text(c), "Created", (json_int_t)(c->created_ns / 1000000000), "Ports", ports(c),
+			"Command", command_text(c), "Created", (json_int_t)(c->created_ns / 1000000000), "Ports", published_list(c),
 			"State", json_string(json_str(doc_state(c), "Status", "")), "Labels", json_object_get(doc_config(c), "Labels"),
 			"Status", status, "HostConfig", "NetworkMode", doc_network(c), "NetworkSettings", "Networks", endpoints_shape(c), "Mounts",
 				mounts_shape(doc_mounts(c)));

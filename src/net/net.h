@@ -55,7 +55,12 @@ struct net_port {
 	uint16_t port;			/* in the container, host byte order */
 	char host_ip[46];		/* "" = every address */
 	uint16_t host_port, host_port_end;	/* range to pick from; 0: the kernel picks */
+	uint16_t count;			/* 0 and 1: one port; more: as many from port on, to as many from host_port on, which is no range to pick from then */
 };
+static inline unsigned net_port_count(const struct net_port *p)
+{
+	return p->count ? p->count : 1;
+}
 /*
  * Pure: docker's ExposedPorts/PortBindings ("80/tcp" -> [{"HostIp","HostPort": "8080" | "8000-8010" | ""}]) into a list the caller frees.
  * publish_all adds every exposed port without a binding, on an ephemeral port. Errors name the bad value.
@@ -96,13 +101,30 @@ struct net_sandbox_spec {
  * the engine keeps (borrowed in the call) and hands back to adopt/close after a restart:
  *   {"NetNS": path ("" for host), "Endpoints": [{"NetworkID", "Network": name, "EndpointID", "HostVeth", "IfName", "MacAddress", "IPAddress",
  *    "IPPrefixLen", "Gateway", "GlobalIPv6Address", "GlobalIPv6PrefixLen", "IPv6Gateway", "GwPriority", "DNSNames", "Links"}],
- *    "Ports": {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}]},
+ *    "Binds": published ports, for net_record_ports(),
  *    "Nameserver": "127.0.0.11" when there is one inside, else ""}
  * Conflicts: "... Bind for 0.0.0.0:8080 failed: port is already allocated" (another sandbox) or "... address already in use" (a host process),
  * worded as docker's "driver failed programming external connectivity on endpoint NAME (ID): ...".
  * spec is copied.
  */
 typedef void net_record_done(void *user, json_t *record, const struct err *e);
+/* The published ports of a record, in runs of count ports from port and host_port on; one that is on every address comes once a family. Pure. */
+struct net_published {
+	const char *proto;		/* "tcp" */
+	const char *host_ip;
+	uint16_t port, host_port;
+	unsigned count;
+};
+void net_record_ports_each(const json_t *record, void (*fn)(void *user, const struct net_published *p), void *user);
+/* As the API shows them: {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}]}, new reference. */
+json_t *net_record_ports(const json_t *record);
+/*
+ * Thousands of ports make documents of megabytes. Fold: long runs of keys in ExposedPorts ({"80/tcp": {}}) and PortBindings become one key each, in the API's
+ * own words for ranges ("8000-8999/tcp", "HostPort": "9000-9999"), which net_ports_from_api() takes. NULL: it is not worth it. Unfold: a key for
+ * each port again. Both give new references; what is not understood stays as it is. Pure.
+ */
+json_t *net_ports_fold(const json_t *ports);
+json_t *net_ports_unfold(const json_t *ports);
 void net_sandbox_open(struct net *n, const struct net_sandbox_spec *spec, net_record_done *done, void *user);
 /*
  * Puts an open sandbox on one more network, or takes it off one, without touching its other endpoints; default routes and published ports move when

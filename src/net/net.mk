@@ -20,7 +20,7 @@ libnet_a_SOURCES += \
 	src/net/none.c \
 	src/net/pcapng.c src/net/pcapng.h \
 	src/net/policy.c src/net/policy.h \
-	src/net/ports.c \
+	src/net/ports.c src/net/ports_fold.c \
 	src/net/publish.c src/net/publish.h \
 	src/net/record.c \
 	src/net/rtnl.c src/net/rtnl.h src/net/rtnl_priv.h src/net/rtnl_read.c \

@@ -3,6 +3,7 @@
 
 #include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -10,6 +11,7 @@
 #include "base/str.h"
 #include "net/addr.h"
 #include "net/net.h"
+#include "net/publish.h"
 
 /* The API's ports into a list. Pure. */
 
@@ -18,7 +20,7 @@ enum { PORTS_MAX = 4 * 65535 };
 
 struct list {
 	struct net_port *p;
-	size_t n, cap;
+	size_t n, cap, ports;
 };
 
 struct range {
@@ -27,7 +29,8 @@ struct range {
 
 static int add(struct list *l, const struct net_port *p, struct err *e)
 {
-	if (l->n == PORTS_MAX)
+	l->ports += net_port_count(p);
+	if (l->ports > PORTS_MAX)
 		return err_set(e, ERR_INVALID, "more than %d ports to publish", PORTS_MAX);
 	if (l->n == l->cap) {
 		l->cap = l->cap ? l->cap * 2 : 8;
@@ -100,35 +103,51 @@ static int add_binding(struct list *l, const char *key, const struct range *port
 		return err_set(e, ERR_INVALID, "invalid port specification: '%.64s' for port '%s' is not a port from 0 to 65535 nor a range of ports", port, key);
 	if (ports->to > ports->from && host.from && host.to - host.from != ports->to - ports->from)
 		return err_set(e, ERR_INVALID, "invalid ranges specified for container and host ports: %s and %s", key, port);
-	for (unsigned i = 0; i <= (unsigned)(ports->to - ports->from); i++) {
-		p.port = (uint16_t)(ports->from + i);
-		if (ports->to > ports->from) {
-			p.host_port = p.host_port_end = (uint16_t)(host.from ? host.from + i : 0);
-		} else {
-			p.host_port = host.from;
-			p.host_port_end = host.to;
-		}
-		if (add(l, &p, e) < 0)
-			return -1;
-	}
-	return 0;
+	p.port = ports->from;
+	p.count = (uint16_t)(ports->to - ports->from + 1);
+	p.host_port = host.from;
+	p.host_port_end = p.count > 1 ? host.from : host.to;
+	return add(l, &p, e);
 }
 
-static bool has(const struct list *l, size_t n, uint8_t proto, unsigned port)
+/* Which ports of each protocol have a binding. */
+struct bound {
+	uint8_t tcp[8192], udp[8192];
+};
+
+static uint8_t *bound_of(struct bound *b, uint8_t proto)
 {
-	for (size_t i = 0; i < n; i++)
-		if (l->p[i].proto == proto && l->p[i].port == port)
-			return true;
-	return false;
+	return proto == IPPROTO_TCP ? b->tcp : b->udp;
+}
+
+static int add_exposed(struct list *l, struct bound *b, const json_t *exposed, bool publish_all, struct err *e)
+{
+	const char *key;
+	struct range r;
+	uint8_t proto;
+	json_t *v;
+
+	for (size_t i = 0; i < l->n; i++)
+		for (unsigned k = 0, port = l->p[i].port; k < net_port_count(&l->p[i]); k++, port++)
+			bound_of(b, l->p[i].proto)[port / 8] |= (uint8_t)(1 << port % 8);
+	json_object_foreach((json_t *)exposed, key, v) {
+		if (key_parse(key, &r, &proto, e) < 0)
+			return -1;
+		for (unsigned p = r.from; publish_all && p <= r.to; p++)
+			if (!(bound_of(b, proto)[p / 8] & 1 << p % 8) && add(l, &(struct net_port){ .proto = proto, .port = (uint16_t)p, .count = 1 }, e) < 0)
+				return -1;
+	}
+	return 0;
 }
 
 static int parse(struct list *l, const json_t *exposed, const json_t *bindings, bool publish_all, struct err *e)
 {
 	const char *key;
+	CLEANUP(mem_freep) struct bound *bound = NULL;
 	json_t *v, *b;
 	struct range r;
 	uint8_t proto;
-	size_t i, bound;
+	size_t i;
 
 	if (bindings && !json_is_null(bindings) && !json_is_object(bindings))
 		return err_set(e, ERR_INVALID, "PortBindings is not an object");
@@ -143,17 +162,8 @@ static int parse(struct list *l, const json_t *exposed, const json_t *bindings, 
 			if (add_binding(l, key, &r, proto, b, e) < 0)
 				return -1;
 	}
-	bound = l->n;
-	json_object_foreach((json_t *)exposed, key, v) {
-		if (key_parse(key, &r, &proto, e) < 0)
-			return -1;
-		if (!publish_all)
-			continue;
-		for (unsigned p = r.from; p <= r.to; p++)
-			if (!has(l, bound, proto, p) && add(l, &(struct net_port){ .proto = proto, .port = (uint16_t)p }, e) < 0)
-				return -1;
-	}
-	return 0;
+	bound = mem_zalloc(sizeof(*bound));
+	return add_exposed(l, bound, exposed, publish_all, e);
 }
 
 int net_ports_from_api(const json_t *exposed, const json_t *bindings, bool publish_all, struct net_port **ret, size_t *n, struct err *e)
@@ -167,4 +177,41 @@ int net_ports_from_api(const json_t *exposed, const json_t *bindings, bool publi
 	*ret = l.p;
 	*n = l.n;
 	return 0;
+}
+
+static int order(const void *x, const void *y)
+{
+	const struct net_port *a = x, *b = y;
+	int c = (int)!a->host_port - (int)!b->host_port;	/* what is to be picked comes after what must be had */
+
+	c = c ? c : a->proto - b->proto;
+	c = c ? c : strcmp(a->host_ip, b->host_ip);
+	c = c ? c : a->host_port - b->host_port;
+	return c ? c : a->port - b->port;
+}
+
+static bool follows(const struct net_port *a, const struct net_port *b)
+{
+	unsigned n = net_port_count(a);
+
+	return a->proto == b->proto && a->port + n == b->port && str_eq(a->host_ip, b->host_ip) && n + net_port_count(b) <= UINT16_MAX &&
+	       (a->host_port ? a->host_port + n == b->host_port : !b->host_port) &&
+	       a->host_port_end <= a->host_port && b->host_port_end <= b->host_port;
+}
+
+size_t net_ports_join(struct net_port *p, size_t n)
+{
+	size_t kept = 0;
+
+	/* Clients send them in the order of their names ("10000" before "9999"). A short list has no run worth finding, and keeps its order. */
+	if (n < PORT_RUN_MIN)
+		return n;
+	qsort(p, n, sizeof(*p), order);
+	for (size_t i = 0; i < n; i++) {
+		if (kept && follows(&p[kept - 1], &p[i]))
+			p[kept - 1].count = (uint16_t)(net_port_count(&p[kept - 1]) + net_port_count(&p[i]));
+		else
+			p[kept++] = p[i];
+	}
+	return kept;
 }

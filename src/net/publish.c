@@ -24,29 +24,25 @@
  * A port on every address is one IPv6 socket that takes IPv4 too: half the descriptors, and one kernel decision for both families. Without
  * IPv6 in the kernel it is an IPv4 socket. Two containers may have the same port on different addresses; every address overlaps each.
  *
- * Runs of RUN_MIN and more consecutive ports have one socket, on their first port, where the data path keeps the others (bpf/ports.bpf.c). Whether
- * a process has one of those is asked of the kernel once for all; of a kernel that cannot tell, by binding each for a moment.
+ * Runs of PORT_RUN_MIN and more consecutive ports are one claim and have one socket, on their first port, where the data path keeps the others
+ * (bpf/ports.bpf.c). Whether a process has one of those is asked of the kernel once for all; of a kernel that cannot tell, by binding each for a moment.
  *
- * The table is an open hash over (proto, port) with chains; the lock is held for lookups only, never over a system call but bind, which
- * does not block.
+ * The table is an open hash over (proto, port) with chains, and a list of the runs, which are few; the lock is held for lookups only.
  */
-enum {
-	BUCKETS = 4096, BACKLOG = 4096,
-	RUN_MIN = 32,			/* fewer are not worth the data path's while: a socket is exact */
-};
+enum { BUCKETS = 4096, BACKLOG = 4096 };
 
 struct claim {
 	struct claim *next;
 	struct in6_addr addr;		/* :: every address of the families */
 	uint8_t proto;
 	bool v4, v6;
-	uint16_t port;
+	uint16_t port, count;
 };
 
 struct port_table {
 	pthread_mutex_t lock;
-	struct claim *bucket[BUCKETS];
-	size_t n;
+	struct claim *bucket[BUCKETS], *runs;
+	size_t n;			/* ports */
 	bool ranges;
 };
 
@@ -62,8 +58,8 @@ void port_table_free(struct port_table *t)
 {
 	if (!t)
 		return;
-	for (size_t i = 0; i < BUCKETS; i++)
-		for (struct claim *c = t->bucket[i], *next; c; c = next) {
+	for (size_t i = 0; i <= BUCKETS; i++)
+		for (struct claim *c = i < BUCKETS ? t->bucket[i] : t->runs, *next; c; c = next) {
 			next = c->next;
 			free(c);
 		}
@@ -81,49 +77,66 @@ size_t port_table_len(struct port_table *t)
 	return n;
 }
 
-static struct claim **bucket(struct port_table *t, uint8_t proto, uint16_t port)
+static struct claim **bucket(struct port_table *t, uint8_t proto, unsigned port)
 {
 	return &t->bucket[(port ^ (unsigned)proto << 11) % BUCKETS];
 }
 
-static bool overlap(const struct claim *c, const struct port_bound *b)
+/* The first port of b that c has too; 0: none. */
+static unsigned overlap(const struct claim *c, const struct port_bound *b)
 {
-	return c->proto == b->proto && c->port == b->host_port && ((c->v4 && b->v4) || (c->v6 && b->v6)) &&
-	       (addr_is_any(&c->addr) || addr_is_any(&b->host_addr) || addr_eq(&c->addr, &b->host_addr));
+	unsigned from = c->port > b->host_port ? c->port : b->host_port;
+
+	return c->proto == b->proto && from < (unsigned)c->port + c->count && from < (unsigned)b->host_port + b->count &&
+	       ((c->v4 && b->v4) || (c->v6 && b->v6)) &&
+	       (addr_is_any(&c->addr) || addr_is_any(&b->host_addr) || addr_eq(&c->addr, &b->host_addr)) ? from : 0;
 }
 
-static bool claim(struct port_table *t, const struct port_bound *pb)
+static unsigned taken(struct port_table *t, const struct port_bound *b)
 {
-	struct claim **b = bucket(t, pb->proto, pb->host_port), *c;
+	unsigned hit = 0;
+
+	for (struct claim *c = t->runs; c && !hit; c = c->next)
+		hit = overlap(c, b);
+	for (unsigned i = 0; i < b->count && !hit; i++)
+		for (struct claim *c = *bucket(t, b->proto, b->host_port + i); c && !hit; c = c->next)
+			hit = overlap(c, b);
+	return hit;
+}
+
+/* 0, or the port that somebody has. */
+static unsigned claim(struct port_table *t, const struct port_bound *b)
+{
+	struct claim **at = b->count > 1 ? &t->runs : bucket(t, b->proto, b->host_port);
+	unsigned hit;
 
 	pthread_mutex_lock(&t->lock);
-	for (c = *b; c; c = c->next)
-		if (overlap(c, pb))
-			break;
-	if (!c) {
+	hit = taken(t, b);
+	if (!hit) {
 		struct claim *mine = mem_zalloc(sizeof(*mine));
 
-		*mine = (struct claim){ .next = *b, .addr = pb->host_addr, .proto = pb->proto, .v4 = pb->v4, .v6 = pb->v6, .port = pb->host_port };
-		*b = mine;
-		t->n++;
+		*mine = (struct claim){ .next = *at, .addr = b->host_addr, .proto = b->proto, .v4 = b->v4, .v6 = b->v6, .port = b->host_port,
+					.count = b->count };
+		*at = mine;
+		t->n += b->count;
 	}
 	pthread_mutex_unlock(&t->lock);
-	return !c;
+	return hit;
 }
 
-static void unclaim(struct port_table *t, const struct port_bound *pb)
+static void unclaim(struct port_table *t, const struct port_bound *b)
 {
-	struct claim **at = bucket(t, pb->proto, pb->host_port);
+	struct claim **at = b->count > 1 ? &t->runs : bucket(t, b->proto, b->host_port);
 
 	pthread_mutex_lock(&t->lock);
 	for (; *at; at = &(*at)->next)
-		if ((*at)->proto == pb->proto && (*at)->port == pb->host_port && (*at)->v4 == pb->v4 && (*at)->v6 == pb->v6 &&
-		    addr_eq(&(*at)->addr, &pb->host_addr)) {
+		if ((*at)->proto == b->proto && (*at)->port == b->host_port && (*at)->count == b->count && (*at)->v4 == b->v4 && (*at)->v6 == b->v6 &&
+		    addr_eq(&(*at)->addr, &b->host_addr)) {
 			struct claim *c = *at;
 
 			*at = c->next;
+			t->n -= c->count;
 			free(c);
-			t->n--;
 			break;
 		}
 	pthread_mutex_unlock(&t->lock);
@@ -174,10 +187,9 @@ static int sock_bind(uint8_t proto, const struct in6_addr *addr, bool v6, bool o
 	return rc;
 }
 
-static int port_bind(struct port_bound *b)
+static int port_bind(struct port_bound *b, bool keep)
 {
 	uint16_t port = b->host_port;
-	bool keep = b->count != 0;
 	int fd;
 
 	if (b->v4 && b->v6) {
@@ -197,10 +209,11 @@ static int port_bind(struct port_bound *b)
 	return 0;
 }
 
-/* Keeps the count. host_ip as net_port has it: "" every address, "0.0.0.0" every IPv4, "::" every IPv6 address. */
+/* host_ip as net_port has it: "" every address, "0.0.0.0" every IPv4, "::" every IPv6 address. */
 static int bound_init(struct port_bound *b, const struct net_port *p, struct err *e)
 {
-	*b = (struct port_bound){ .proto = p->proto, .port = p->port, .host_port = p->host_port, .fd = -1, .v4 = true, .v6 = true, .count = b->count };
+	*b = (struct port_bound){ .proto = p->proto, .port = p->port, .host_port = p->host_port, .fd = -1, .v4 = true, .v6 = true,
+				  .count = (uint16_t)net_port_count(p) };
 	if (!*p->host_ip)
 		return 0;
 	if (addr_parse(p->host_ip, &b->host_addr) < 0)
@@ -231,10 +244,17 @@ static int foreign(const struct port_bound *b, const struct in6_addr *addr, int 
 	return -1;
 }
 
+static int allocated(const struct port_bound *b, unsigned port, struct err *e)
+{
+	char ht[ADDR_TEXT];
+
+	return err_set(e, ERR_INTERNAL, "Bind for %s:%u failed: port is already allocated", host_text(b, ht), port);
+}
+
 static int reserve_one(struct port_table *t, const struct net_port *p, const struct in6_addr *addr, struct port_bound *b, struct err *e)
 {
 	char ht[ADDR_TEXT];
-	unsigned end = p->host_port_end > p->host_port ? p->host_port_end : p->host_port;
+	unsigned end = p->host_port_end > p->host_port ? p->host_port_end : p->host_port, hit = 0;
 	int rc = 0, foreign_rc = 0;
 
 	if (bound_init(b, p, e) < 0)
@@ -243,10 +263,10 @@ static int reserve_one(struct port_table *t, const struct net_port *p, const str
 		/* The kernel does not hand a bound port out twice; one that is ours without a socket (adoption) can come up: again, then. */
 		for (int i = 0; i < 16; i++) {
 			b->host_port = 0;
-			rc = port_bind(b);
+			rc = port_bind(b, true);
 			if (rc < 0)
 				return foreign(b, addr, -rc, e);
-			if (claim(t, b))
+			if (!claim(t, b))
 				return 0;
 			(void)close(b->fd);
 			b->fd = -1;
@@ -255,9 +275,10 @@ static int reserve_one(struct port_table *t, const struct net_port *p, const str
 	}
 	for (unsigned port = p->host_port; port <= end; port++) {
 		b->host_port = (uint16_t)port;
-		if (!claim(t, b))
+		hit = claim(t, b);
+		if (hit)
 			continue;
-		rc = b->count ? port_bind(b) : 0;
+		rc = port_bind(b, true);
 		if (rc == 0)
 			return 0;
 		unclaim(t, b);
@@ -271,7 +292,7 @@ static int reserve_one(struct port_table *t, const struct net_port *p, const str
 	if (p->host_port < end)
 		return err_set(e, ERR_INTERNAL, "Bind for %s:%u-%u failed: all ports are allocated%s", host_text(b, ht), p->host_port, end,
 			       foreign_rc ? " or in use by other processes" : "");
-	return err_set(e, ERR_INTERNAL, "Bind for %s:%u failed: port is already allocated", host_text(b, ht), p->host_port);
+	return allocated(b, hit, e);
 }
 
 void port_table_ranges(struct port_table *t)
@@ -279,40 +300,72 @@ void port_table_ranges(struct port_table *t)
 	t->ranges = true;
 }
 
-static bool follows(const struct net_port *a, const struct net_port *b)
+/* What is kept by one socket is one piece; the rest is a piece each. */
+static size_t pieces(const struct port_table *t, const struct net_port *p)
 {
-	return a->proto == b->proto && a->host_port && a->host_port_end <= a->host_port && b->host_port_end <= b->host_port &&
-	       b->host_port == a->host_port + 1 && b->port == a->port + 1 && str_eq(a->host_ip, b->host_ip);
+	unsigned n = net_port_count(p);
+
+	return t->ranges && n >= PORT_RUN_MIN && p->host_port ? 1 : n;
 }
 
-void port_runs(const struct port_table *t, const struct net_port *p, size_t n, struct port_bound *b)
+static struct net_port piece(const struct net_port *p, size_t of, size_t i)
 {
-	for (size_t i = 0, len; i < n; i += len) {
-		for (len = 1; t->ranges && i + len < n && follows(&p[i + len - 1], &p[i + len]); len++)
-			;
-		for (size_t k = 0; k < len; k++)
-			b[i + k].count = len < RUN_MIN ? 1 : k ? 0 : (uint16_t)len;
-	}
+	struct net_port one = *p;
+
+	if (of == 1)
+		return one;
+	one.port = (uint16_t)(p->port + i);
+	if (p->host_port)
+		one.host_port = one.host_port_end = (uint16_t)(p->host_port + i);
+	one.count = 1;
+	return one;
+}
+
+static struct port_bound *bounds_new(const struct port_table *t, const struct net_port *p, size_t n, struct err *e)
+{
+	struct port_bound *b;
+	size_t total = 0;
+
+	for (size_t i = 0; i < n; i++)
+		total += pieces(t, &p[i]);
+	b = mem_try((total ? total : 1) * sizeof(*b), SIZE_MAX / 2);
+	if (!b)
+		err_set(e, ERR_UNAVAILABLE, "no memory for %zu published ports", total);
+	return b;
 }
 
 struct check {
-	const struct port_bound *b, *hit;
+	const struct port_bound *b;
 	size_t n;
 	uint8_t proto;
+	bool found;
+	struct port_bound hit;
 };
+
+static struct port_bound one_of(const struct port_bound *run, unsigned i)
+{
+	struct port_bound b = *run;
+
+	b.port = (uint16_t)(run->port + i);
+	b.host_port = (uint16_t)(run->host_port + i);
+	b.count = 1;
+	b.fd = -1;
+	return b;
+}
 
 /* The port of a run that a socket of the host has: one without a socket of ours. */
 static void on_inuse(void *user, const struct inuse_sock *s)
 {
 	struct check *c = user;
 
-	for (size_t i = 0; i < c->n && !c->hit; i += c->b[i].count) {
-		const struct port_bound *head = &c->b[i], *b = head + (s->port - head->host_port);
+	for (size_t i = 0; i < c->n && !c->found; i++) {
+		const struct port_bound *b = &c->b[i];
 
-		if (head->proto == c->proto && s->port > head->host_port && s->port < head->host_port + head->count &&
-		    ((s->v4 && b->v4) || (s->v6 && b->v6)) &&
-		    (addr_is_any(&s->addr) || addr_is_any(&b->host_addr) || addr_eq(&s->addr, &b->host_addr)))
-			c->hit = b;
+		c->found = b->proto == c->proto && s->port > b->host_port && s->port < b->host_port + b->count &&
+			   ((s->v4 && b->v4) || (s->v6 && b->v6)) &&
+			   (addr_is_any(&s->addr) || addr_is_any(&b->host_addr) || addr_eq(&s->addr, &b->host_addr));
+		if (c->found)
+			c->hit = one_of(b, (unsigned)s->port - b->host_port);
 	}
 }
 
@@ -321,58 +374,85 @@ static int run_check(struct check *c, const struct in6_addr *addr, struct err *e
 	static const uint8_t protos[] = { IPPROTO_TCP, IPPROTO_UDP };
 	int rc = 0;
 
-	for (size_t i = 0; i < N(protos) && rc == 0 && !c->hit; i++) {
+	for (size_t i = 0; i < N(protos) && rc == 0 && !c->found; i++) {
 		c->proto = protos[i];
 		rc = inuse_each(c->proto, on_inuse, c);
 	}
-	for (size_t i = 0; i < c->n && rc < 0 && !c->hit; i++) {
-		struct port_bound probe = c->b[i];
-
-		if (!probe.count && port_bind(&probe) < 0)
-			c->hit = &c->b[i];
-	}
-	return c->hit ? foreign(c->hit, addr, EADDRINUSE, e) : 0;
+	for (size_t i = 0; i < c->n && rc < 0 && !c->found; i++)
+		for (unsigned k = 1; k < c->b[i].count && !c->found; k++) {
+			c->hit = one_of(&c->b[i], k);
+			c->found = port_bind(&c->hit, false) < 0;
+		}
+	return c->found ? foreign(&c->hit, addr, EADDRINUSE, e) : 0;
 }
 
-int port_reserve(struct port_table *t, const char *owner, const struct net_port *p, size_t n, const struct in6_addr *addr, struct port_bound **ret,
+int port_reserve(struct port_table *t, const struct net_port *p, size_t n, const struct in6_addr *addr, struct port_bound **ret, size_t *n_ret,
 		 struct err *e)
 {
-	struct port_bound *b = mem_try((n ? n : 1) * sizeof(*b), SIZE_MAX / 2);
+	struct port_bound *b = bounds_new(t, p, n, e);
 	bool runs = false;
+	size_t len = 0;
 
 	if (!b)
-		return err_set(e, ERR_UNAVAILABLE, "no memory for %zu published ports", n);
-	port_runs(t, p, n, b);
+		return -1;
 	for (size_t i = 0; i < n; i++) {
-		runs |= !b[i].count;
-		if (reserve_one(t, &p[i], addr, &b[i], e) < 0) {
-			port_release(t, b, i);
-			free(b);
-			return -1;
+		size_t of = pieces(t, &p[i]);
+
+		for (size_t k = 0; k < of; k++, len++) {
+			struct net_port one = piece(&p[i], of, k);
+
+			if (reserve_one(t, &one, addr, &b[len], e) < 0)
+				goto fail;
+			runs |= b[len].count > 1;
 		}
 	}
-	if (runs && run_check(&(struct check){ .b = b, .n = n }, addr, e) < 0) {
-		port_release(t, b, n);
-		free(b);
-		return -1;
-	}
+	if (runs && run_check(&(struct check){ .b = b, .n = len }, addr, e) < 0)
+		goto fail;
 	*ret = b;
+	*n_ret = len;
 	return 0;
+fail:
+	port_release(t, b, len);
+	free(b);
+	return -1;
 }
 
-int port_adopt(struct port_table *t, const char *owner, const struct net_port *p, struct port_bound *ret, struct err *e)
+int port_adopt(struct port_table *t, const struct net_port *p, size_t n, void (*lost)(void *user, const struct port_bound *b, int errnum), void *user,
+	       struct port_bound **ret, size_t *n_ret, struct err *e)
 {
-	char ht[ADDR_TEXT];
-	int rc;
+	struct port_bound *b = bounds_new(t, p, n, e);
+	size_t len = 0;
 
-	if (bound_init(ret, p, e) < 0)
+	if (!b)
 		return -1;
-	if (!claim(t, ret))
-		return err_set(e, ERR_INTERNAL, "Bind for %s:%u failed: port is already allocated", host_text(ret, ht), ret->host_port);
-	if (!ret->count)
-		return 0;
-	rc = port_bind(ret);
-	return rc < 0 ? -rc : 0;
+	for (size_t i = 0; i < n; i++) {
+		size_t of = pieces(t, &p[i]);
+
+		for (size_t k = 0; k < of; k++) {
+			struct net_port one = piece(&p[i], of, k);
+			unsigned hit;
+			int rc;
+
+			if (bound_init(&b[len], &one, e) < 0)
+				goto fail;
+			hit = claim(t, &b[len]);
+			if (hit) {
+				allocated(&b[len], hit, e);
+				goto fail;
+			}
+			rc = port_bind(&b[len], true);
+			if (rc < 0)
+				lost(user, &b[len], -rc);
+			len++;
+		}
+	}
+	*ret = b;
+	*n_ret = len;
+	return 0;
+fail:
+	port_release(t, b, len);
+	free(b);
+	return -1;
 }
 
 void port_release(struct port_table *t, struct port_bound *b, size_t n)

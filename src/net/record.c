@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <config.h>
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,9 +12,8 @@
 #include "net/sandbox.h"
 
 /*
- * A sandbox's record: the document the engine keeps. "Ports" is for the API; "Binds" says the same without loss for us, a port each:
- * [protocol, container port, host port, host address as it was asked for]. "Generation" goes back to the data path at adoption, so that flows
- * of before the restart stay valid.
+ * A sandbox's record: the document the engine keeps. "Binds" are the published ports, in runs: [protocol, container port, host port, host address as it
+ * was asked for, how many (may be missing: 1)]. "Generation" goes back to the data path at adoption, so that flows of before the restart stay valid.
  */
 static const char *proto_name(uint8_t proto)
 {
@@ -25,19 +25,6 @@ static const char *asked_for(const struct port_bound *b, char *out)
 	if (!addr_is_any(&b->host_addr))
 		return addr_text(&b->host_addr, out);
 	return b->v4 && b->v6 ? "" : b->v4 ? "0.0.0.0" : "::";
-}
-
-static void add_port(json_t *ports, const char *key, const char *ip, uint16_t port)
-{
-	json_t *list = json_object_get(ports, key);
-	char text[8];
-
-	if (!list) {
-		list = json_array();
-		json_object_set_new(ports, key, list);
-	}
-	(void)snprintf(text, sizeof(text), "%u", port);
-	json_array_append_new(list, json_pack("{s:s, s:s}", "HostIp", ip, "HostPort", text));
 }
 
 static json_t *endpoint_record(const struct endpoint *ep)
@@ -68,32 +55,40 @@ static json_t *endpoint_record(const struct endpoint *ep)
 			 "DNSNames", names, "Links", links, "Generation", (json_int_t)ep->generation);
 }
 
+static bool follows(const struct port_bound *a, unsigned n, const struct port_bound *b)
+{
+	return a->proto == b->proto && a->v4 == b->v4 && a->v6 == b->v6 && a->port + n == b->port && a->host_port + n == b->host_port &&
+	       addr_eq(&a->host_addr, &b->host_addr);
+}
+
+/* What has a socket each is put together again. */
+static json_t *binds_of(const struct sandbox *s)
+{
+	json_t *binds = json_array();
+	char it[ADDR_TEXT];
+
+	for (size_t i = 0, k; i < s->n_ports; i = k) {
+		const struct port_bound *b = &s->ports[i];
+		unsigned n = b->count;
+
+		for (k = i + 1; k < s->n_ports && follows(b, n, &s->ports[k]); k++)
+			n += s->ports[k].count;
+		json_array_append_new(binds, json_pack("[i, i, i, s, i]", b->proto, b->port, b->host_port, asked_for(b, it), (int)n));
+	}
+	return binds;
+}
+
 json_t *record_of(const struct sandbox *s)
 {
-	json_t *ports = json_object(), *binds = json_array(), *endpoints = json_array(), *nameservers = json_array();
-	char key[16], it[ADDR_TEXT];
+	json_t *endpoints = json_array(), *nameservers = json_array();
 
-	for (size_t i = 0; i < s->n_ports; i++) {
-		const struct port_bound *b = &s->ports[i];
-
-		(void)snprintf(key, sizeof(key), "%u/%s", b->port, proto_name(b->proto));
-		if (!addr_is_any(&b->host_addr)) {
-			add_port(ports, key, addr_text(&b->host_addr, it), b->host_port);
-		} else {
-			if (b->v4)
-				add_port(ports, key, "0.0.0.0", b->host_port);
-			if (b->v6)
-				add_port(ports, key, "::", b->host_port);
-		}
-		json_array_append_new(binds, json_pack("[i, i, i, s]", b->proto, b->port, b->host_port, asked_for(b, it)));
-	}
 	for (size_t i = 0; i < s->n_ep; i++)
 		json_array_append_new(endpoints, endpoint_record(s->ep[i]));
 	for (char **v = s->nameservers; v && *v; v++)
 		json_array_append_new(nameservers, json_string(*v));
-	return json_pack("{s:s, s:s, s:s, s:s, s:b, s:s, s:o, s:o, s:o, s:o, s:o}", "PublishPolicy", s->policy_text ? s->policy_text : "", "PublishSources",
+	return json_pack("{s:s, s:s, s:s, s:s, s:b, s:s, s:o, s:o, s:o, s:o}", "PublishPolicy", s->policy_text ? s->policy_text : "", "PublishSources",
 			 s->sources_text ? s->sources_text : "", "Name", s->name ? s->name : s->id, "NetNS", s->path ? s->path : "", "Joined", s->joined,
-			 "Nameserver", s->want_dns ? "127.0.0.11" : "", "Nameservers", nameservers, "Endpoints", endpoints, "Ports", ports, "Binds", binds,
+			 "Nameserver", s->want_dns ? "127.0.0.11" : "", "Nameservers", nameservers, "Endpoints", endpoints, "Binds", binds_of(s),
 			 "Routed", sandbox_routed_record(s));
 }
 
@@ -162,25 +157,85 @@ int record_read(const json_t *record, struct sandbox *s, struct err *e)
 	return 0;
 }
 
+static int bind_read(const json_t *b, struct net_port *p)
+{
+	json_int_t proto = json_integer_value(json_array_get(b, 0)), port = json_integer_value(json_array_get(b, 1));
+	json_int_t host = json_integer_value(json_array_get(b, 2)), count = json_integer_value(json_array_get(b, 4));
+	const char *ip = json_at(b, 3);
+
+	count = json_array_get(b, 4) ? count : 1;
+	if ((proto != IPPROTO_TCP && proto != IPPROTO_UDP) || port < 1 || port > 65535 || host < 1 || host > 65535 || count < 1 ||
+	    count > 65536 - port || count > 65536 - host)
+		return -EINVAL;
+	*p = (struct net_port){ .proto = (uint8_t)proto, .port = (uint16_t)port, .host_port = (uint16_t)host, .host_port_end = (uint16_t)host,
+				.count = (uint16_t)count };
+	(void)snprintf(p->host_ip, sizeof(p->host_ip), "%s", ip ? ip : "");
+	return 0;
+}
+
 int record_ports(const json_t *record, struct net_port **ret, size_t *n, struct err *e)
 {
 	json_t *binds = json_arr(record, "Binds"), *b;
 	size_t len = json_array_size(binds), i;
 	struct net_port *p = mem_zalloc((len ? len : 1) * sizeof(*p));
 
-	json_array_foreach(binds, i, b) {
-		json_int_t proto = json_integer_value(json_array_get(b, 0)), port = json_integer_value(json_array_get(b, 1));
-		json_int_t host = json_integer_value(json_array_get(b, 2));
-		const char *ip = json_at(b, 3);
-
-		if ((proto != IPPROTO_TCP && proto != IPPROTO_UDP) || port < 1 || port > 65535 || host < 1 || host > 65535) {
+	json_array_foreach(binds, i, b)
+		if (bind_read(b, &p[i]) < 0) {
 			free(p);
 			return err_set(e, ERR_INTERNAL, "the network record has a port binding %zu that makes no sense", i);
 		}
-		p[i] = (struct net_port){ .proto = (uint8_t)proto, .port = (uint16_t)port, .host_port = (uint16_t)host, .host_port_end = (uint16_t)host };
-		(void)snprintf(p[i].host_ip, sizeof(p[i].host_ip), "%s", ip ? ip : "");
-	}
 	*ret = p;
-	*n = len;
+	*n = net_ports_join(p, len);
 	return 0;
+}
+
+void net_record_ports_each(const json_t *record, void (*fn)(void *user, const struct net_published *p), void *user)
+{
+	struct net_port p;
+	json_t *b;
+	size_t i;
+
+	json_array_foreach(json_arr(record, "Binds"), i, b) {
+		struct net_published x;
+
+		if (bind_read(b, &p) < 0)
+			continue;
+		x = (struct net_published){ .proto = proto_name(p.proto), .host_ip = *p.host_ip ? p.host_ip : "0.0.0.0", .port = p.port,
+					    .host_port = p.host_port, .count = net_port_count(&p) };
+		fn(user, &x);
+		if (*p.host_ip)
+			continue;
+		x.host_ip = "::";
+		fn(user, &x);
+	}
+}
+
+static void on_port(void *user, const struct net_published *p)
+{
+	json_t *ports = user, *ip = json_string(p->host_ip);
+
+	for (unsigned i = 0; i < p->count; i++) {
+		char key[16], text[8];
+		json_t *list, *one = json_object();
+
+		(void)snprintf(key, sizeof(key), "%u/%s", p->port + i, p->proto);
+		(void)snprintf(text, sizeof(text), "%u", p->host_port + i);
+		list = json_object_get(ports, key);
+		if (!list) {
+			list = json_array();
+			json_object_set_new_nocheck(ports, key, list);
+		}
+		json_object_set_nocheck(one, "HostIp", ip);
+		json_object_set_new_nocheck(one, "HostPort", json_string_nocheck(text));
+		json_array_append_new(list, one);
+	}
+	json_decref(ip);
+}
+
+json_t *net_record_ports(const json_t *record)
+{
+	json_t *ports = json_object();
+
+	net_record_ports_each(record, on_port, ports);
+	return ports;
 }

@@ -525,6 +525,7 @@ void net_sandbox_open(struct net *n, const struct net_sandbox_spec *spec, net_re
 	if (spec->n_ports) {
 		o->wanted = mem_alloc(spec->n_ports * sizeof(*o->wanted));
 		memcpy(o->wanted, spec->ports, spec->n_ports * sizeof(*o->wanted));
+		o->n_wanted = net_ports_join(o->wanted, spec->n_ports);
 	}
 	for (size_t i = 0; i < spec->n_nameservers; i++)
 		s->nameservers = strv_add(s->nameservers, spec->nameservers[i]);

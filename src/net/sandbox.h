@@ -55,7 +55,7 @@ struct sandbox {
 	size_t n_proxies;
 	struct routed_port {		/* opened at the container's own address: sandbox_routed.c */
 		uint8_t proto;
-		uint16_t port;
+		uint16_t port, count;
 	} *routed;
 	size_t n_routed;
 	char **nameservers;		/* those asked for; NULL: the host's */

@@ -15,6 +15,14 @@
 
 /* After a restart: sandboxes that go on are taken over, what nobody knows is removed. */
 
+static void on_lost(void *user, const struct port_bound *b, int errnum)
+{
+	const struct sandbox *s = user;
+
+	log_warn("net", "container %s: host port %u/%s cannot be reserved again (%s): the data path goes on serving it, local clients may miss it",
+		 s->name, b->host_port, b->proto == IPPROTO_TCP ? "tcp" : "udp", strerrordesc_np(errnum));
+}
+
 static int adopt_ports(struct sandbox *s, const json_t *record, struct err *e)
 {
 	CLEANUP(mem_freep) struct net_port *p = NULL;
@@ -22,19 +30,7 @@ static int adopt_ports(struct sandbox *s, const json_t *record, struct err *e)
 
 	if (record_ports(record, &p, &n, e) < 0)
 		return -1;
-	s->ports = mem_zalloc((n ? n : 1) * sizeof(*s->ports));
-	port_runs(s->n->ports, p, n, s->ports);
-	for (size_t i = 0; i < n; i++) {
-		int rc = port_adopt(s->n->ports, s->id, &p[i], &s->ports[s->n_ports], e);
-
-		if (rc < 0)
-			return -1;
-		if (rc > 0)
-			log_warn("net", "container %s: host port %u/%s cannot be reserved again (%s): the data path goes on serving it, local clients may miss it",
-				 s->name, p[i].host_port, p[i].proto == IPPROTO_TCP ? "tcp" : "udp", strerrordesc_np(rc));
-		s->n_ports++;
-	}
-	return 0;
+	return port_adopt(s->n->ports, p, n, on_lost, s, &s->ports, &s->n_ports, e);
 }
 
 /* The pool an address of the record is from, and the address taken in it. */

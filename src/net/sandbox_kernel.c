@@ -162,9 +162,8 @@ int sandbox_kernel_open(struct sandbox *s, const struct net_port *wanted, size_t
 	if (n_wanted) {
 		const struct endpoint *gw = s->gw4 ? s->gw4 : s->gw6;
 
-		if (port_reserve(s->n->ports, s->id, wanted, n_wanted, s->gw4 ? &gw->addr4 : &gw->addr6, &s->ports, e) < 0)
+		if (port_reserve(s->n->ports, wanted, n_wanted, s->gw4 ? &gw->addr4 : &gw->addr6, &s->ports, &s->n_ports, e) < 0)
 			return err_wrap(e, "driver failed programming external connectivity on endpoint %s (%s)", s->name, gw->id);
-		s->n_ports = n_wanted;
 	}
 	if (netns_new(s->path, &k.inner, &k.ns, e) < 0) {
 		close_ports(s);

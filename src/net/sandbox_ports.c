@@ -37,7 +37,7 @@ static bool publish_of(const struct sandbox *s, const struct port_bound *b, bool
 {
 	const struct endpoint *ep = v6 ? s->gw6 : s->gw4;
 
-	if (!ep || ep->nw->driver != DRIVER_BRIDGE || !b->count || !(v6 ? b->v6 && ep->has6 : b->v4 && ep->has4))
+	if (!ep || ep->nw->driver != DRIVER_BRIDGE || !(v6 ? b->v6 && ep->has6 : b->v4 && ep->has4))
 		return false;
 	*ret = (struct dp_publish){ .proto = b->proto, .host_addr = b->host_addr, .host_port = b->host_port, .addr = v6 ? ep->addr6 : ep->addr4,
 				    .port = b->port, .generation = ep->generation, .count = b->count, .listener = listener(s, b), .guarded = s->policy.guarded,

@@ -17,10 +17,10 @@
 static void add(struct sandbox *s, const struct net_port *p)
 {
 	for (size_t i = 0; i < s->n_routed; i++)
-		if (s->routed[i].proto == p->proto && s->routed[i].port == p->port)
+		if (s->routed[i].proto == p->proto && s->routed[i].port == p->port && s->routed[i].count == net_port_count(p))
 			return;
 	s->routed = mem_realloc(s->routed, (s->n_routed + 1) * sizeof(*s->routed));
-	s->routed[s->n_routed++] = (struct routed_port){ .proto = p->proto, .port = p->port };
+	s->routed[s->n_routed++] = (struct routed_port){ .proto = p->proto, .port = p->port, .count = (uint16_t)net_port_count(p) };
 }
 
 static bool is_routed(const struct endpoint *gw, bool v6)
@@ -53,17 +53,22 @@ size_t sandbox_routed_split(struct sandbox *s, struct net_port *wanted, size_t n
 /* Calls fn for each entry; stops at the first failure. */
 static int each(const struct sandbox *s, int (*fn)(const struct sandbox *s, const struct dp_publish *p, struct err *e), struct err *e)
 {
+	bool ranges = s->n->ops->holds_ranges && s->n->ops->holds_ranges(s->n->dp);
+
 	for (size_t i = 0; i < 2 * s->n_routed; i++) {
 		const struct endpoint *gw = i % 2 ? s->gw6 : s->gw4;
 		const struct routed_port *r = &s->routed[i / 2];
-		struct dp_publish p;
+		uint16_t step = ranges ? r->count : 1;
 
-		if (!is_routed(gw, i % 2))
-			continue;
-		p = (struct dp_publish){ .proto = r->proto, .host_addr = i % 2 ? gw->addr6 : gw->addr4, .host_port = r->port, .addr = i % 2 ? gw->addr6 : gw->addr4,
-					 .port = r->port, .generation = gw->generation, .count = 1, .listener = -1, .sources = s->policy.sources, .n_sources = s->policy.n_sources };
-		if (fn(s, &p, e) < 0)
-			return -1;
+		for (unsigned k = 0; is_routed(gw, i % 2) && k < r->count; k += step) {
+			const struct in6_addr *a = i % 2 ? &gw->addr6 : &gw->addr4;
+			uint16_t port = (uint16_t)(r->port + k);
+			struct dp_publish p = { .proto = r->proto, .host_addr = *a, .host_port = port, .addr = *a, .port = port, .generation = gw->generation,
+						.count = step, .listener = -1, .sources = s->policy.sources, .n_sources = s->policy.n_sources };
+
+			if (fn(s, &p, e) < 0)
+				return -1;
+		}
 	}
 	return 0;
 }
@@ -95,7 +100,7 @@ json_t *sandbox_routed_record(const struct sandbox *s)
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < s->n_routed; i++)
-		json_array_append_new(list, json_pack("[i, i]", s->routed[i].proto, s->routed[i].port));
+		json_array_append_new(list, json_pack("[i, i, i]", s->routed[i].proto, s->routed[i].port, s->routed[i].count));
 	return list;
 }
 
@@ -106,8 +111,9 @@ void sandbox_routed_read(struct sandbox *s, const json_t *record)
 
 	json_array_foreach(json_arr(record, "Routed"), i, v) {
 		json_int_t proto = json_integer_value(json_array_get(v, 0)), port = json_integer_value(json_array_get(v, 1));
+		json_int_t count = json_integer_value(json_array_get(v, 2));
 
-		if (proto > 0 && proto < 256 && port > 0 && port < 65536)
-			add(s, &(struct net_port){ .proto = (uint8_t)proto, .port = (uint16_t)port });
+		if (proto > 0 && proto < 256 && port > 0 && count >= 0 && port + count <= 65536 && port < 65536)
+			add(s, &(struct net_port){ .proto = (uint8_t)proto, .port = (uint16_t)port, .count = (uint16_t)count });
 	}
 }

@@ -10,7 +10,7 @@ matrix() {
 	say open "$(id64 a3)" alone none
 	local ip1 ip2 gw any
 	ip1=$(field a1 IPAddress) ip2=$(field a2 IPAddress) gw=$(field a1 Gateway)
-	any=$(python3 -c 'import json,sys; print(json.load(open(sys.argv[1]))["Ports"]["80/tcp"][-2]["HostPort"])' "$tmp/$(id64 a1).record")
+	any=$(python3 -c 'import json,sys; print(json.load(open(sys.argv[1]))["Binds"][-1][2])' "$tmp/$(id64 a1).record")
 	for c in a1 a2; do
 		answer_server $c tcp 80
 		answer_server $c udp 53

@@ -254,7 +254,7 @@ static void test_open_close(void **state)
 	struct net_sandbox_spec s = { .id = id_of(1), .name = "web", .endpoints = on("bridge"), .n_endpoints = 1, .ports = p, .n_ports = 2 };
 	struct result x, y;
 	const char *ip;
-	json_t *ports, *st;
+	json_t *all, *ports, *st;
 	pid_t server;
 
 	(void)state;
@@ -267,9 +267,11 @@ static void test_open_close(void **state)
 	assert_string_equal(json_str(ep_of(x.record), "Gateway", ""), "172.17.0.1");
 	assert_string_equal(json_str(ep_of(x.record), "MacAddress", ""), "02:42:ac:11:00:02");
 	assert_int_equal(json_i64(ep_of(x.record), "IPPrefixLen", 0), 16);
-	ports = json_object_get(json_object_get(x.record, "Ports"), "80/tcp");
+	all = net_record_ports(x.record);
+	ports = json_object_get(all, "80/tcp");
 	assert_string_equal(json_str(json_array_get(ports, 0), "HostIp", ""), "0.0.0.0");
 	assert_string_equal(json_str(json_array_get(ports, 0), "HostPort", ""), "8080");
+	json_decref(all);
 	assert_int_equal(link_there(json_str(ep_of(x.record), "HostVeth", "")), 1);
 	server = serve(json_str(x.record, "NetNS", ""), 80, "from the container");
 	fetch(ip, 80, "from the container");
