@@ -40,7 +40,7 @@ INLINE int towards(struct bpf_sock_addr *ctx, const struct kedge_addr *a, struct
 	k.cookie = bpf_get_socket_cookie(ctx);
 	k.addr = to->addr;
 	k.port = to->port;
-	return (int)bpf_map_update_elem(&local_peers, &k, &v, BPF_ANY);
+	return map_put(&local_peers, &k, &v, BPF_ANY);
 }
 
 INLINE struct kedge_local *back(struct bpf_sock_addr *ctx, const struct kedge_addr *a)

@@ -127,6 +127,15 @@ struct {				/* struct kedge_event; full: the event is lost, the counter is not *
 	__uint(max_entries, 256 * 1024);
 } events SEC(".maps");
 
+/*
+ * 0 or a negative error. Before Linux 6.4 the verifier calls a map's own function, which returns an int, where the helper promises a long: the
+ * upper half is anything, and compared as a long no error is ever below 0.
+ */
+INLINE int map_put(void *map, const void *key, const void *value, __u64 flags)
+{
+	return (int)bpf_map_update_elem(map, key, value, flags);
+}
+
 INLINE void count(enum kedge_counter what, __u64 by)
 {
 	__u32 i = what;

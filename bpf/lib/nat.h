@@ -76,9 +76,9 @@ INLINE int ct_create(const struct packet *p, const struct kedge_addr *addr, __u1
 
 		if (there && ct_spent(there, peer.proto, v.seen))
 			bpf_map_delete_elem(&ct, &peer);
-		if (bpf_map_update_elem(&ct, &peer, &v, BPF_NOEXIST) < 0)
+		if (map_put(&ct, &peer, &v, BPF_NOEXIST) < 0)
 			return -1;
-	} else if (bpf_map_update_elem(&ct, &peer, &v, BPF_ANY) < 0) {
+	} else if (map_put(&ct, &peer, &v, BPF_ANY) < 0) {
 		return -1;
 	}
 	v.addr = *addr;
@@ -87,7 +87,7 @@ INLINE int ct_create(const struct packet *p, const struct kedge_addr *addr, __u1
 	v.flags = KEDGE_CT_ORIGIN;
 	v.packets = 1;
 	v.bytes = p->len;
-	if (bpf_map_update_elem(&ct, &p->t, &v, BPF_ANY) < 0) {
+	if (map_put(&ct, &p->t, &v, BPF_ANY) < 0) {
 		bpf_map_delete_elem(&ct, &peer);
 		return -1;
 	}
@@ -104,7 +104,7 @@ INLINE int frag_ports(struct packet *p)
 	if (p->first_fragment) {
 		struct kedge_frag v = { .sport = p->t.sport, .dport = p->t.dport };
 
-		bpf_map_update_elem(&frags, &k, &v, BPF_ANY);
+		map_put(&frags, &k, &v, BPF_ANY);
 		return 0;
 	}
 	f = bpf_map_lookup_elem(&frags, &k);
