@@ -396,11 +396,12 @@ static int prepare_view(struct engine_archive *a, struct container *c, struct er
 	a->view.read_only = json_flag(doc_host(c), "ReadonlyRootfs", false);
 	if (a->kind != KIND_EXPORT) {
 		json_t *doc = engine_inspect(a->en, c->id, false, NULL);
+		char *run_dir CLEANUP(mem_freep) = container_run_dir(c);
 
 		a->view.mounts = json_copy(json_object_get(doc, "Mounts"));
 		json_decref(doc);
 		for (size_t i = 0; i < N(files); i++)
-			json_array_append_new(a->view.mounts, json_pack("{s:o, s:o}", "Source", json_sprintf("%s/files/%s", a->view.dir, files[i]),
+			json_array_append_new(a->view.mounts, json_pack("{s:o, s:o}", "Source", json_sprintf("%s/files/%s", run_dir, files[i]),
 									"Destination", json_sprintf("/etc/%s", files[i])));
 	}
 	if (a->view.write)
@@ -430,7 +431,7 @@ static void begin(void *user, const struct err *e)
 		waiter_add(c->phase == PHASE_STARTING ? &c->up : &c->rest, c, begin, a);
 		return;
 	}
-	if (a->kind == KIND_PUT && c->phase != PHASE_RUNNING && c->writer) {
+	if (a->kind == KIND_PUT && c->phase != PHASE_RUNNING && (c->writer || c->leaving)) {
 		a->waits = true;
 		waiter_add(&c->unwritten, c, begin, a);
 		return;

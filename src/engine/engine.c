@@ -76,6 +76,7 @@ void container_free(struct container *c)
 	waiters_drop(&c->gone);
 	waiters_drop(&c->unwritten);
 	rt_free(TAKE(c->rt));
+	rt_free(TAKE(c->leaving));
 	json_decref(c->net);
 	json_decref(c->doc);
 	free(c);
@@ -251,6 +252,7 @@ void engine_free(struct engine *en)
 	if (!en)
 		return;
 	en->closing = true;
+	rt_spare_drop();
 	work_pool_free(TAKE(en->archivers));
 	while ((c = map_next(en->by_id, &it, NULL)))
 		container_free(c);

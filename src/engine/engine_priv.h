@@ -57,7 +57,8 @@ struct container {
 	struct waiter *up;		/* called when started or failed */
 	struct waiter *gone;		/* called when removed */
 	bool writer;			/* somebody writes into it at rest: it is not started meanwhile */
-	struct waiter *unwritten;	/* called when that is over */
+	struct rt *leaving;		/* of the run that has ended, until its root file system is unmounted */
+	struct waiter *unwritten;	/* called when either is over */
 	int64_t size_rw;		/* bytes in upper, as last measured */
 	struct engine_attach *attaches;
 	struct exec *execs;		/* newest first, until they are forgotten */

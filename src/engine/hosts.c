@@ -137,7 +137,7 @@ static void edit_done(struct work *w)
 
 static void edit(struct container *c, char *add_take, char **del_take)
 {
-	CLEANUP(mem_freep) char *dir = container_dir(c);
+	CLEANUP(mem_freep) char *dir = container_run_dir(c);
 	struct edit *x = mem_zalloc(sizeof(*x));
 
 	*x = (struct edit){ .path = mem_printf("%s/files/hosts", dir), .add = add_take, .del = del_take };

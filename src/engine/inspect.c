@@ -25,12 +25,13 @@ static json_t *network_settings(const struct container *c)
 json_t *engine_inspect(struct engine *en, const char *ref, bool size, struct err *e)
 {
 	struct container *c = engine_find(en, ref, e);
-	char *dir CLEANUP(mem_freep) = NULL, *log CLEANUP(mem_freep) = NULL;
+	char *dir CLEANUP(mem_freep) = NULL, *run_dir CLEANUP(mem_freep) = NULL, *log CLEANUP(mem_freep) = NULL;
 	json_t *out, *config;
 
 	if (!c)
 		return NULL;
 	dir = container_dir(c);
+	run_dir = container_run_dir(c);
 	log = doc_log_path(c);
 	config = published_config(doc_config(c));
 	if (!json_object_get(config, "OnBuild"))
@@ -40,8 +41,8 @@ json_t *engine_inspect(struct engine *en, const char *ref, bool size, struct err
 	out = json_pack("{s:s, s:O, s:O, s:O, s:O, s:O, s:o, s:o, s:o, s:o, s:O, s:O, s:s, s:s, s:s, s:s, s:s, s:o, s:o}",
 			"Id", c->id, "Created", json_object_get(c->doc, "Created"), "Path", json_object_get(c->doc, "Path"),
 			"Args", json_object_get(c->doc, "Args"), "State", doc_state(c), "Image", json_object_get(c->doc, "Image"),
-			"ResolvConfPath", json_sprintf("%s/files/resolv.conf", dir), "HostnamePath", json_sprintf("%s/files/hostname", dir),
-			"HostsPath", json_sprintf("%s/files/hosts", dir),
+			"ResolvConfPath", json_sprintf("%s/files/resolv.conf", run_dir), "HostnamePath", json_sprintf("%s/files/hostname", run_dir),
+			"HostsPath", json_sprintf("%s/files/hosts", run_dir),
 			"LogPath", json_string(str_eq(doc_log_driver(c), "json-file") ? log : ""), "Name", json_object_get(c->doc, "Name"),
 			"RestartCount", json_object_get(c->doc, "RestartCount"), "Driver", "overlay2", "Platform", "linux", "MountLabel", "",
 			"ProcessLabel", "", "AppArmorProfile", "", "ExecIDs", exec_ids(c), "HostConfig", published_host(doc_host(c)));

@@ -27,7 +27,7 @@ static struct container *names_owner(struct container *c, struct err *e)
 static int names_of(struct prepare *p, struct container *c, struct err *e)
 {
 	struct container *t = names_owner(c, e);
-	CLEANUP(mem_freep) char *dir = t ? container_dir(t) : NULL;
+	CLEANUP(mem_freep) char *dir = t ? container_run_dir(t) : NULL;
 	const char *hostname = t ? json_str(doc_config(t), "Hostname", "") : "";
 	struct buf hosts = BUF_INIT;
 	json_t *nw;
@@ -113,7 +113,7 @@ void prepare_free(struct prepare *p)
 
 char *prepare_bundle(const struct prepare *p)
 {
-	return mem_printf("%s/bundle", p->dir);
+	return mem_printf("%s/bundle", p->run_dir);
 }
 
 static void hosts_text(const struct prepare *p, struct buf *b)
@@ -179,7 +179,8 @@ static int give_files(struct prepare *p, const char *dir)
 
 static int make_dirs(const struct prepare *p, struct err *e)
 {
-	static const char *const subs[] = { "", "/upper", "/work", "/bundle", "/bundle/rootfs", "/files" };
+	static const char *const subs[] = { "", "/upper", "/work" };
+	char *rootfs CLEANUP(mem_freep) = mem_printf("%s/bundle/rootfs", p->run_dir), *files CLEANUP(mem_freep) = mem_printf("%s/files", p->run_dir);
 	int r;
 
 	for (size_t i = 0; i < N(subs); i++) {
@@ -192,8 +193,10 @@ static int make_dirs(const struct prepare *p, struct err *e)
 	r = file_rm_rf_at(AT_FDCWD, p->run_dir);
 	if (r < 0)
 		return err_errno(e, -r, "cannot clear %s", p->run_dir);
-	r = file_mkdir_p(p->run_dir, 0711);
-	return r < 0 ? err_errno(e, -r, "cannot make %s", p->run_dir) : 0;
+	r = file_mkdir_p(rootfs, 0711);
+	if (r == 0)
+		r = file_mkdir_p(files, 0711);
+	return r < 0 ? err_errno(e, -r, "cannot make the directories in %s", p->run_dir) : 0;
 }
 
 static int write_names(struct prepare *p)
@@ -216,7 +219,7 @@ static int write_names(struct prepare *p)
 static int prepare_all(struct prepare *p)
 {
 	char *upper CLEANUP(mem_freep) = mem_printf("%s/upper", p->dir), *bundle CLEANUP(mem_freep) = prepare_bundle(p);
-	char *rootfs CLEANUP(mem_freep) = mem_printf("%s/bundle/rootfs", p->dir);
+	char *rootfs CLEANUP(mem_freep) = mem_printf("%s/rootfs", bundle);
 	struct user_ids ids = { 0 };
 	struct spec_in in = { .id = p->id, .config = p->config, .host = p->host, .path = p->path, .args = p->args, .rootfs = rootfs,
 			      .netns = p->netns, .hostname = p->hostname, .files = p->files, .cgroups_path = p->cgroup, .mounts = p->mounts, .bundle = bundle,

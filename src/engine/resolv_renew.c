@@ -58,7 +58,7 @@ static void renew_done(struct work *w)
 
 void resolv_renew(struct container *c)
 {
-	CLEANUP(mem_freep) char *dir = container_dir(c);
+	CLEANUP(mem_freep) char *dir = container_run_dir(c);
 	struct renew *x = mem_zalloc(sizeof(*x));
 
 	*x = (struct renew){ .path = mem_printf("%s/files/resolv.conf", dir), .nameserver = mem_strdup(json_str(c->net, "Nameserver", "")),

@@ -122,7 +122,7 @@ static int build(struct job *j)
 	json_t *m;
 	size_t i;
 
-	if (make_dir(j, "bundle/rootfs", 0711, &root) < 0)
+	if (make_dir(j, "view", 0711, &root) < 0)
 		return -1;
 	if (unshare(CLONE_FS | CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0)
 		return err_errno(j->e, errno, "make a mount namespace for a look into the container");

@@ -111,8 +111,17 @@ static void on_exited(void *user, const struct rt_exit *x)
 	struct container *c = user;
 
 	c->exit = *x;
+	c->leaving = TAKE(c->rt);
 	if (c->phase == PHASE_STARTING || c->phase == PHASE_RUNNING)
 		clean(c);
+}
+
+static void on_gone(void *user)
+{
+	struct container *c = user;
+
+	rt_free(TAKE(c->leaving));
+	waiters_call(&c->unwritten, NULL);
 }
 
 static void on_started(void *user, const struct err *e)
@@ -189,7 +198,7 @@ static void on_created(void *user, pid_t pid, const struct err *e)
 	container_save(c, saved_before_start, c);
 }
 
-static const struct rt_ops rt_callbacks = { .created = on_created, .started = on_started, .exited = on_exited };
+static const struct rt_ops rt_callbacks = { .created = on_created, .started = on_started, .exited = on_exited, .gone = on_gone };
 
 static void prepared(struct work *w)
 {
@@ -330,7 +339,7 @@ static void open_net(void *user)
 	struct err e = { 0 };
 	size_t n = 0;
 
-	if (c->writer) {	/* archive.c: its overlay is mounted elsewhere */
+	if (c->writer || c->leaving) {	/* its overlay is still mounted: by archive.c, by the monitor of the run before */
 		waiter_add(&c->unwritten, c, unwritten, c);
 		return;
 	}

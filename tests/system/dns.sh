@@ -38,7 +38,7 @@ inside() { local c; c=$(cid "$1"); shift; nsenter --net="$run/netns/$c" "$@"; }
 ask() { local c=$1; shift; inside "$c" dig +short +time=3 +tries=1 @127.0.0.11 "$@"; }
 status_of() { local c=$1; shift; inside "$c" dig +time=3 +tries=1 @127.0.0.11 "$@" | sed -n 's/.*status: \([A-Z]*\).*/\1/p'; }
 # glibc's resolver in the container's namespace and with its resolv.conf.
-glibc() { inside "$1" unshare -m sh -c 'mount --bind "$0" /etc/resolv.conf && shift 0 && exec getent "$@"' "$data/containers/$(cid "$1")/files/resolv.conf" "${@:2}"; }
+glibc() { inside "$1" unshare -m sh -c 'mount --bind "$0" /etc/resolv.conf && shift 0 && exec getent "$@"' "$run/containers/$(cid "$1")/files/resolv.conf" "${@:2}"; }
 
 # --- by name
 kedge network create app >/dev/null

@@ -43,6 +43,7 @@ enum {
 	START_LIMIT = 60,
 	HELLO_LIMIT = 10,
 	PAUSE_LIMIT = 20,
+	GONE_LIMIT = 60,
 	CLEANUP_RETRY_MS = 500,	/* helpers of a dead monitor may hold the lock for some time */
 	CLEANUP_TRIES = 120,
 	QUEUE_MAX = 256,	/* control messages a monitor has not taken: it hangs */
@@ -163,17 +164,31 @@ static void fail_pending(struct rt *r)
 	rt_exec_fail(r, &e);
 }
 
+static void report_gone(struct rt *r)
+{
+	if (r->gone)
+		return;
+	r->gone = true;
+	loop_timer_stop(r->timer);
+	enter(r);
+	if (r->ops.gone)
+		r->ops.gone(r->user);
+	(void)leave(r);
+}
+
 /* r may be gone afterwards. */
 static void report_exit(struct rt *r)
 {
 	if (r->phase == RT_EXITED)
 		return;
 	r->phase = RT_EXITED;
-	loop_timer_stop(r->timer);
+	loop_timer_set(r->timer, GONE_LIMIT * SECOND);
 	enter(r);
 	fail_pending(r);
 	if (!r->freed && r->ops.exited)
 		r->ops.exited(r->user, &r->exit);
+	if (!r->freed && r->sock < 0)
+		report_gone(r);
 	(void)leave(r);
 }
 
@@ -319,6 +334,8 @@ static void lost(struct rt *r)
 		start_cleanup(r);
 		return;
 	case RT_EXITED:
+		report_gone(r);
+		return;
 	case RT_FAILED:
 	case RT_CLEANING:
 		return;
@@ -389,8 +406,11 @@ static void on_timer(void *user)
 	case RT_CLEANING:
 		start_cleanup(r);
 		break;
-	case RT_CREATED:
 	case RT_EXITED:
+		log_warn("runtime", "container at '%s': its root was not unmounted within %d seconds, going on", r->run_dir, GONE_LIMIT);
+		report_gone(r);
+		break;
+	case RT_CREATED:
 	case RT_FAILED:
 		break;
 	}
@@ -538,12 +558,7 @@ struct rt *rt_launch(struct loop *l, const char *runtime_path, const struct rt_l
 	struct pm m = { .type = PM_LAUNCH, .v = { PM_VERSION } };
 	struct buf b = BUF_INIT;
 	struct rt *r = NULL;
-	int pair[2] = { -1, -1 };
 
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0) {
-		err_errno(e, errno, "make a socket to the container's monitor");
-		return NULL;
-	}
 	pm_put(&b, "id", a->id);
 	pm_put(&b, "bundle", a->bundle);
 	pm_put(&b, "run_dir", a->run_dir);
@@ -581,19 +596,16 @@ struct rt *rt_launch(struct loop *l, const char *runtime_path, const struct rt_l
 	r = rt_new(l, a->run_dir, ops, user);
 	r->program = mem_strdup(runtime_path);
 	r->phase = RT_LAUNCHING;
-	r->child = rt_spawn_monitor(l, runtime_path, a->run_dir, pair[1], on_monitor_end, r, e);
+	r->child = rt_spawn_monitor(l, runtime_path, a->run_dir, &r->sock, on_monitor_end, r, e);
 	if (!r->child) {
 		free_now(TAKE(r));
 		goto out;
 	}
-	r->sock = TAKE_FD(pair[0]);
 	r->conn = 1;
 	r->io = loop_io_new(l, r->sock, LOOP_READ, on_io, r);
 	loop_timer_set(r->timer, CREATE_LIMIT * SECOND);
 	rt_send(r, &m, b.data, b.len, -1);
 out:
-	fd_closep(&pair[0]);
-	fd_closep(&pair[1]);
 	buf_done(&b);
 	return r;
 }

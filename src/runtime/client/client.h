@@ -55,6 +55,8 @@ struct rt_ops {
 	void (*started)(void *user, const struct err *e);
 	/* once, after created succeeded (or after adoption): container and cgroup are gone, log complete. */
 	void (*exited)(void *user, const struct rt_exit *x);
+	/* once, after exited: its root file system is unmounted too (which may mean much writing to a disk); may be NULL */
+	void (*gone)(void *user);
 };
 
 /* runtime_path: of the kedge-runtime binary. */
@@ -77,6 +79,8 @@ void rt_update(struct rt *r, const char *resources, void (*done)(void *user, con
  * started is destroyed. After exited the monitor ends by itself as soon as every attachment has its last byte.
  */
 void rt_free(struct rt *r);
+/* At the engine's end: a monitor that is kept ready for the next launch goes. */
+void rt_spare_drop(void);
 void rt_destroy(struct rt *r);		/* created but not started: ends both; frees r */
 
 /* Attach: output from now on, and stdin. Several may exist; output is copied to each. A stuck reader makes the program wait, not lose. */

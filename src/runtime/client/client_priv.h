@@ -39,7 +39,7 @@ struct rt {
 	struct rt_ops ops;
 	void *user;
 	enum phase phase;
-	bool was_started, hello_sent, freed;
+	bool was_started, hello_sent, gone, freed;
 	unsigned busy;		/* callbacks on the stack */
 	int sock;
 	struct loop_io *io;
@@ -66,8 +66,11 @@ struct loop *rt_loop(struct rt *r);
 
 /* spawn.c: processes of kedge-runtime. */
 struct rt_child;
-/* monitor on sock (its end, borrowed): stderr goes to <run_dir>/monitor.log. done comes once, unless the child is let go before. */
-struct rt_child *rt_spawn_monitor(struct loop *l, const char *program, const char *run_dir, int sock,
+/*
+ * A monitor, and *sock, the way to it (the caller closes); stderr goes to <run_dir>/monitor.log. done comes once, unless the child is let go before.
+ * The next one is started at once and kept for some seconds, so that containers that are started in a row need not wait for theirs.
+ */
+struct rt_child *rt_spawn_monitor(struct loop *l, const char *program, const char *run_dir, int *sock,
 				  void (*done)(void *user, int status), void *user, struct err *e);
 struct rt_child *rt_spawn_cleanup(struct loop *l, const char *program, const char *run_dir, void (*done)(void *user, int status),
 				  void *user, struct err *e);

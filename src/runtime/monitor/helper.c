@@ -2,7 +2,7 @@
 /*
  * Whatever may block or fail in many ways (mounts, the OCI runtime, cgroup writes) runs in a short-lived child, so that the monitor
  * itself never stops moving bytes and never carries the memory such work needs. The child tells its result as one struct report
- * on a pipe; its processes that outlive it (the container's init) become the monitor's children, because the monitor is their subreaper.
+ * on a socket; its processes that outlive it (the container's init) become the monitor's children, because the monitor is their subreaper.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -36,6 +37,8 @@ static void close_others(int report)
 	}
 	file_close_from(3, have, n);
 }
+
+static int report_fd = -1;	/* in the child */
 
 static void as_found(void)
 {
@@ -64,8 +67,8 @@ struct helper *helper_run(enum helper_kind kind, uint32_t tag, int64_t limit_ns,
 		err_set(e, ERR_UNAVAILABLE, "container %.12s: %d operations are under way already", mon.a.id, MAX_HELPER);
 		return NULL;
 	}
-	if (pipe2(fds, O_CLOEXEC) < 0) {
-		err_errno(e, errno, "make a pipe to a helper process");
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0) {
+		err_errno(e, errno, "make a socket to a helper process");
 		return NULL;
 	}
 	*h = (struct helper){ .kind = kind, .fd = fds[0], .tag = tag, .deadline = clock_now() + limit_ns };
@@ -84,18 +87,46 @@ struct helper *helper_run(enum helper_kind kind, uint32_t tag, int64_t limit_ns,
 		as_found();
 		close_others(fds[1]);
 		(void)setpgid(0, 0);	/* so that one signal ends a hung helper and what it has started */
+		report_fd = fds[1];
 		fn(&r);
-		(void)file_write_all(fds[1], &r, sizeof(r));
+		(void)send(report_fd, &r, sizeof(r), MSG_NOSIGNAL);
 		_exit(0);
 	}
 	(void)setpgid(h->pid, h->pid);
 	(void)close(fds[1]);
-	(void)fcntl(h->fd, F_SETFL, O_NONBLOCK);
 	return h;
 }
 
-/* The report is smaller than PIPE_BUF: it comes whole or not at all. */
-_Static_assert(sizeof(struct report) <= 4096, "a report is written in one piece");
+bool helper_turn(struct report *r)
+{
+	int keep[] = { report_fd, mon.run_fd };
+	char go;
+
+	if (send(report_fd, r, sizeof(*r), MSG_NOSIGNAL) < 0)
+		return false;
+	/* What it was given for the first task would keep the container's output open. */
+	file_close_from(3, keep, N(keep));
+	memset(r, 0, sizeof(*r));
+	return recv(report_fd, &go, 1, 0) == 1;
+}
+
+void helper_keep(struct helper *h, enum helper_kind next)
+{
+	h->kind = next;
+	h->reported = false;
+	h->waiting = true;
+	h->deadline = INT64_MAX;
+}
+
+bool helper_go(struct helper *h, int64_t limit_ns)
+{
+	if (send(h->fd, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT) != 1)
+		return false;
+	h->waiting = false;
+	h->deadline = clock_now() + limit_ns;
+	return true;
+}
+
 
 bool helper_read(struct helper *h)
 {
@@ -104,7 +135,7 @@ bool helper_read(struct helper *h)
 	if (h->reported)
 		return true;
 	do
-		r = read(h->fd, &h->report, sizeof(h->report));
+		r = recv(h->fd, &h->report, sizeof(h->report), MSG_DONTWAIT);
 	while (r < 0 && errno == EINTR);
 	if (r < 0 && errno == EAGAIN)
 		return false;

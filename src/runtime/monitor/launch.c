@@ -113,6 +113,19 @@ static int write_launch(struct err *e)
 	return r < 0 ? err_errno(e, -r, "write '%s/launch'", mon.a.run_dir) : 0;
 }
 
+/* Started before it was known for which container. */
+static void become_its(void)
+{
+	int log = openat(mon.run_fd, "monitor.log", O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+	if (log >= 0) {
+		(void)dup2(log, STDERR_FILENO);
+		(void)close(log);
+	}
+	if (mon.dir_word && mon.dir_word[0] == ' ')
+		memcpy(mon.dir_word, mon.a.run_dir, strnlen(mon.a.run_dir, strlen(mon.dir_word)));
+}
+
 int launch_prepare(struct err *e)
 {
 	static char room[LOGFILE_ROOM];
@@ -122,6 +135,7 @@ int launch_prepare(struct err *e)
 	mon.run_fd = open(mon.a.run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (mon.run_fd < 0)
 		return err_errno(e, errno, "open run directory '%s'", mon.a.run_dir);
+	become_its();
 	if ((size_t)snprintf(mon.root, sizeof(mon.root), "%s/oci", mon.a.run_dir) >= sizeof(mon.root))
 		return err_set(e, ERR_INVALID, "run directory '%s' is longer than %zu bytes", mon.a.run_dir, sizeof(mon.root) - 5);
 	snprintf(lock, sizeof(lock), "%s/lock", mon.a.run_dir);
@@ -278,7 +292,7 @@ static void drop_namespaces(void)
 	buf_done(&b);
 }
 
-void helper_create(struct report *r)
+static void create(struct report *r)
 {
 	struct oci_create_opts o = { .id = mon.a.id, .bundle = mon.a.bundle, .root = mon.root, .cache = mon.a.cache, .console_socket = mon.console_child,
 		.stdio = { mon.main.in_child, mon.main.out_child[0], mon.main.out_child[1] } };
@@ -317,6 +331,16 @@ void helper_create(struct report *r)
 	drop_namespaces();
 }
 
+void helper_create(struct report *r)
+{
+	create(r);
+	if (r->err.kind == ERR_NONE) {
+		if (!helper_turn(r))
+			_exit(0);
+		helper_start(r);
+	}
+}
+
 void helper_start(struct report *r)
 {
 	if (mon.a.runtime)
@@ -325,13 +349,20 @@ void helper_start(struct report *r)
 		(void)oci_start(mon.root, mon.a.id, &r->err);
 }
 
-int launch_umount(struct err *e)
+/* The last unmount of an overlay makes the kernel write everything to the disk that its upper directory is on. */
+void helper_umount(struct report *r)
 {
-	if (!mon.rootfs[0])
-		return 0;
-	if (umount2(mon.rootfs, UMOUNT_NOFOLLOW) < 0 && errno != EINVAL && umount2(mon.rootfs, UMOUNT_NOFOLLOW | MNT_DETACH) < 0)
-		return err_errno(e, errno, "unmount '%s'", mon.rootfs);
-	return 0;
+	if (mon.rootfs[0] && umount2(mon.rootfs, UMOUNT_NOFOLLOW) < 0 && errno != EINVAL &&
+	    umount2(mon.rootfs, UMOUNT_NOFOLLOW | MNT_DETACH) < 0)
+		err_errno(&r->err, errno, "unmount '%s'", mon.rootfs);
+}
+
+bool launch_delete_quick(void)
+{
+	if (mon.paused || mon.a.runtime || !oci_delete_quick(mon.root, mon.a.id))
+		return false;
+	(void)file_rm_rf_at(AT_FDCWD, mon.root);
+	return true;
 }
 
 void helper_delete(struct report *r)
@@ -349,6 +380,5 @@ void helper_delete(struct report *r)
 		mon_cgroup_kill_all();
 	if (mon.a.cgroup && (failed < 0 || mon.cleaning))
 		mon_cgroup_remove(mon.a.cgroup);
-	(void)launch_umount(failed < 0 ? NULL : &r->err);
 	(void)file_rm_rf_at(AT_FDCWD, mon.root);
 }

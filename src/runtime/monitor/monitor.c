@@ -13,8 +13,8 @@
  * container, so a killed engine leaves nothing half-made. From START on the monitor; an engine comes and goes by <run_dir>/monitor.sock.
  *
  * Files in run_dir: "launch" (the LAUNCH message: there is something to clean up), "state" (JSON, after each change), "pid", "monitor.sock",
- * "lock" (held while this process lives), and at the end "exit" (JSON, fsynced) before the others go. The container's cgroup is
- * gone and its log complete before "exit" is written and EXITED is sent.
+ * "lock" (held while this process lives), and at the end "exit" (JSON) before the others go. The container's cgroup is gone and its log complete
+ * before "exit" is written and EXITED is sent; its root file system is unmounted after that, and the end of this process says so.
  *
  * If this process itself is killed, the container's init goes on without stdio until the engine notices (end of file, no "exit") and
  * runs "monitor --cleanup", which kills and removes it.
@@ -57,7 +57,7 @@ const int mon_ignored[] = { SIGHUP, SIGINT, SIGTERM, SIGPIPE, SIGXFSZ, SIGQUIT, 
 static struct { pid_t pid; int status; } strangers[64];
 static unsigned n_strangers;
 static struct err create_failed;
-static bool deleted;
+static bool deleted, tidied;
 static int64_t gone_since;
 
 static void destroy(void);
@@ -166,7 +166,35 @@ static void send_exited(int only)
 		(void)pm_send(only, &m, NULL, 0, -1);
 }
 
-/* Cgroup, mounts and init are gone. */
+static void tidy(void)
+{
+	static struct report r;
+
+	if (tidied)
+		return;
+	tidied = true;
+	helper_umount(&r);
+	if (r.err.kind != ERR_NONE)
+		log_warn("monitor", "%s: %s, going on", mon.a.id, r.err.msg);
+	remove_files();
+}
+
+/* Attachments of programs that have ended and whose last byte is delivered see the end of file now. */
+static bool all_delivered(void)
+{
+	bool execs = false;
+
+	exec_sweep(&execs);
+	if (!proc_delivered(&mon.main))
+		return false;
+	for (int i = 0; i < MAX_ATTACH; i++) {
+		if (mon.attach[i].fd >= 0 && mon.attach[i].p == &mon.main)
+			attach_free(&mon.attach[i]);
+	}
+	return !execs || clock_now() > gone_since + EXEC_GRACE * SECOND;
+}
+
+/* Cgroup and init are gone. */
 static void finish(void)
 {
 	struct pm m = { .type = PM_CREATED };
@@ -180,30 +208,16 @@ static void finish(void)
 	mon.state = ST_GONE;
 	mon.main.exited = true;
 	gone_since = clock_now();
-	if (create_failed.kind != ERR_NONE) {
-		remove_files();
-		mon_send_err(&m, &create_failed, -1);
-	} else if (mon.doomed) {
-		remove_files();
+	if (create_failed.kind != ERR_NONE || mon.doomed) {
+		tidy();
+		if (create_failed.kind != ERR_NONE)
+			mon_send_err(&m, &create_failed, -1);
 	} else {
 		write_exit();
-		remove_files();
 		send_exited(-1);
-	}
-}
-
-static void delete_begin(void)
-{
-	struct err e = { 0 };
-
-	if (mon.state == ST_DELETING || mon.state == ST_GONE)
-		return;
-	mon.oom = mon_cgroup_oom();
-	mon.state = ST_DELETING;
-	if (!helper_run(HELPER_DELETE, 0, DELETE_LIMIT * SECOND, helper_delete, &e)) {
-		log_warn("monitor", "%s: %s, killing by cgroup instead", mon.a.id, e.msg);
-		mon_cgroup_kill_all();
-		deleted = true;
+		/* Nobody waits for this any more. But somebody may still be reading the last bytes, and they must not wait for a disk. */
+		if (!all_delivered())
+			(void)helper_run(HELPER_UMOUNT, 0, DELETE_LIMIT * SECOND, helper_umount, NULL);
 	}
 }
 
@@ -211,6 +225,28 @@ static void check_finished(void)
 {
 	if (mon.state == ST_DELETING && deleted && (mon.init_seen || !mon.main.pid))
 		finish();
+}
+
+static void delete_begin(void)
+{
+	struct err e = { 0 };
+	struct helper *h;
+
+	if (mon.state == ST_DELETING || mon.state == ST_GONE)
+		return;
+	mon.oom = mon_cgroup_oom();
+	mon.state = ST_DELETING;
+	h = helper_find(HELPER_START);
+	if (h && h->waiting)
+		helper_free(h);
+	if (mon.init_seen && launch_delete_quick()) {
+		deleted = true;
+	} else if (!helper_run(HELPER_DELETE, 0, DELETE_LIMIT * SECOND, helper_delete, &e)) {
+		log_warn("monitor", "%s: %s, killing by cgroup instead", mon.a.id, e.msg);
+		mon_cgroup_kill_all();
+		deleted = true;
+	}
+	check_finished();
 }
 
 /* Nobody wants the container any more, and it was never started. */
@@ -244,7 +280,8 @@ static void init_ended(int status)
 	mon.finished_ns = clock_wall();
 	if (mon.state == ST_CREATED || mon.state == ST_RUNNING)
 		delete_begin();
-	check_finished();
+	else
+		check_finished();
 }
 
 /* The PTY master that the builder has put into the socket. */
@@ -326,13 +363,17 @@ static void helper_done(struct helper *h)
 	struct pm m = { .type = PM_DONE, .tag = h->tag };
 	struct helper done = *h;
 
-	helper_free(h);
+	if (h->kind == HELPER_CREATE && h->report.err.kind == ERR_NONE)
+		helper_keep(h, HELPER_START);
+	else
+		helper_free(h);
 	switch (done.kind) {
 	case HELPER_CREATE:
 		created(&done.report);
 		break;
 	case HELPER_START:
-		started(&done.report);
+		if (!done.waiting)	/* else it was killed while it waited: another is made when it is wanted */
+			started(&done.report);
 		break;
 	case HELPER_DELETE:
 		if (done.report.err.kind != ERR_NONE)
@@ -354,6 +395,10 @@ static void helper_done(struct helper *h)
 		break;
 	case HELPER_UPDATE:
 		mon_send_err(&m, &done.report.err, -1);
+		break;
+	case HELPER_UMOUNT:
+		mon.rootfs[0] = 0;
+		tidy();
 		break;
 	}
 }
@@ -401,6 +446,7 @@ static void on_start(int sock)
 {
 	struct pm m = { .type = PM_STARTED };
 	struct err e = { 0 };
+	struct helper *h;
 
 	if (mon.state != ST_CREATED) {
 		err_set(&e, ERR_CONFLICT, "container %.12s is not waiting to be started", mon.a.id ? mon.a.id : "");
@@ -410,7 +456,10 @@ static void on_start(int sock)
 	mon.control_first = false;
 	mon.state = ST_STARTING;
 	write_state();		/* an engine that comes after a crash right now must find it running */
-	if (!helper_run(HELPER_START, 0, START_LIMIT * SECOND, helper_start, &e)) {
+	h = helper_find(HELPER_START);
+	if (h && !helper_go(h, START_LIMIT * SECOND))
+		helper_free(TAKE(h));
+	if (!h && !helper_run(HELPER_START, 0, START_LIMIT * SECOND, helper_start, &e)) {
 		struct report r = { .err = e };
 
 		started(&r);
@@ -669,7 +718,8 @@ static void handle(const struct pollfd *f, const struct slot *s)
 /* Ends helpers past their time; milliseconds until the next one, -1: none. */
 static int deadlines(void)
 {
-	static const char *const doing[] = { "creating it", "starting it", "removing it", "pausing it", "an exec", "an update of its limits" };
+	static const char *const doing[] = { "creating it", "starting it", "removing it", "pausing it", "an exec", "an update of its limits",
+						"unmounting its root" };
 	int64_t now = clock_now(), next = INT64_MAX;
 
 	for (int i = 0; i < MAX_HELPER; i++) {
@@ -692,21 +742,14 @@ static int deadlines(void)
 	return next == INT64_MAX ? -1 : (int)((next - now) / 1000000 + 1);
 }
 
-/* Attachments of programs that have ended and whose last byte is delivered see the end of file now. */
 static bool sweep(void)
 {
-	bool busy = !proc_delivered(&mon.main), execs = false;
+	bool execs = false;
 
+	if (mon.state == ST_GONE)
+		return all_delivered() && !helper_find(HELPER_UMOUNT);
 	exec_sweep(&execs);
-	if (mon.state != ST_GONE)
-		return false;
-	if (!busy) {
-		for (int i = 0; i < MAX_ATTACH; i++) {
-			if (mon.attach[i].fd >= 0 && mon.attach[i].p == &mon.main)
-				attach_free(&mon.attach[i]);
-		}
-	}
-	return !busy && (!execs || clock_now() > gone_since + EXEC_GRACE * SECOND);
+	return false;
 }
 
 static int run(void)
@@ -817,6 +860,8 @@ int monitor_main(int argc, char **argv)
 		}
 		if (str_eq(argv[i], "--cleanup"))
 			dir = argv[i + 1];
+		if (str_eq(argv[i], "--run-dir"))
+			mon.dir_word = argv[i + 1];
 	}
 	if (!fd && !dir) {
 		fprintf(stderr, "kedge-runtime monitor: is started by kedged with --fd N, or by hand with --cleanup RUN-DIRECTORY\n");
@@ -832,6 +877,8 @@ int monitor_main(int argc, char **argv)
 	mon.control[0] = (int)fd;
 	mon.control_first = true;
 	ret = run();
+	if (mon.state == ST_GONE && mon.run_fd >= 0)
+		tidy();
 	proc_done(&mon.main);
 	exec_done();
 	for (int i = 0; i < MAX_CONTROL; i++) {

@@ -58,7 +58,7 @@ struct attach {
 	size_t in_len, in_at;
 };
 
-enum helper_kind { HELPER_CREATE, HELPER_START, HELPER_DELETE, HELPER_PAUSE, HELPER_EXEC, HELPER_UPDATE };
+enum helper_kind { HELPER_CREATE, HELPER_START, HELPER_DELETE, HELPER_PAUSE, HELPER_EXEC, HELPER_UPDATE, HELPER_UMOUNT };
 
 /* What a helper process tells when it is done. */
 struct report {
@@ -70,10 +70,11 @@ struct report {
 struct helper {
 	enum helper_kind kind;
 	pid_t pid;		/* 0: free */
-	int fd;			/* report pipe */
+	int fd;			/* a socket: its reports come over it, and the word that it may go on */
 	int64_t deadline;
 	uint32_t tag;
 	bool reported;
+	bool waiting;		/* for helper_go() */
 	struct report report;
 };
 
@@ -109,6 +110,7 @@ struct monitor {
 	bool doomed;		/* no engine wants it: end as soon as the current helper is done, tell nobody */
 	bool init_seen;		/* pid reaped */
 	bool paused, oom;
+	char *dir_word;		/* on our command line, where ps(1) shows it; NULL */
 	char *words;		/* the LAUNCH message; a's strings point into it */
 	size_t words_len;
 	struct launch a;
@@ -145,10 +147,11 @@ int mon_take_fd(int sock);			/* a descriptor sent over a stream socket, or -1 */
 /* launch.c: what happens in helper processes, and what they need */
 int launch_parse(struct launch *a, const char *p, size_t n, struct err *e);
 int launch_prepare(struct err *e);		/* monitor: run_dir, log, namespace, stdio */
-void helper_create(struct report *r);		/* in the helper: overlay, OCI create */
+void helper_create(struct report *r);		/* in the helper: overlay, OCI create; then it waits, and is helper_start() */
 void helper_start(struct report *r);
 void helper_delete(struct report *r);
-int launch_umount(struct err *e);
+bool launch_delete_quick(void);		/* in the monitor: false: something would block or be run, a helper must */
+void helper_umount(struct report *r);
 
 /* idmap.c: in the create helper; layers as the container's user namespace, if it has one, is to see them: a's paths change */
 int idmap_layers(struct launch *a, const json_t *config, struct err *e);
@@ -204,5 +207,12 @@ struct helper *helper_run(enum helper_kind kind, uint32_t tag, int64_t limit_ns,
 bool helper_read(struct helper *h);		/* true: the report is complete, or will never be */
 struct helper *helper_find(enum helper_kind kind);
 void helper_free(struct helper *h);
+/*
+ * A helper can go on with a next task instead of another being forked for it. In it: helper_turn() tells the first report and waits; true: r is
+ * empty and the next task is wanted. In the monitor, once it has reported: helper_keep(), and helper_go() when the time has come (false: it is gone).
+ */
+bool helper_turn(struct report *r);
+void helper_keep(struct helper *h, enum helper_kind next);
+bool helper_go(struct helper *h, int64_t limit_ns);
 
 #endif

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include <dirent.h>
 
 #include "base/clock.h"
@@ -174,10 +175,21 @@ int cgroup_v2_fd(const struct cgroups *c)
 	return -1;
 }
 
-/* A new v1 cpuset group is empty, and nothing can live in it: it takes after its parent. */
-static void cpuset_inherit(int parent, int fd)
+/*
+ * A new v1 cpuset group is empty, and nothing can live in it: it takes after its parent. A group that balances load makes the kernel build its
+ * scheduling domains anew when it gets its processors and when it goes; below one that balances already it need not.
+ */
+static void cpuset_inherit(int parent, int fd, bool last)
 {
 	static const char *const files[] = { "cpuset.cpus", "cpuset.mems" };
+	char balance[8];
+	int above;
+
+	if (last && (above = openat(parent, "cpuset.sched_load_balance", O_RDONLY | O_CLOEXEC)) >= 0) {
+		if (read(above, balance, sizeof(balance)) > 0 && balance[0] == '1')
+			(void)file_put_at(fd, "cpuset.sched_load_balance", "0");
+		(void)close(above);
+	}
 
 	for (size_t i = 0; i < N(files); i++) {
 		struct buf b = BUF_INIT;
@@ -243,7 +255,7 @@ static int make_dir(struct cgroup_hier *h, struct err *e)
 		if (next < 0)
 			return err_errno(e, errno, "open cgroup '%s%s'", h->mount, h->dir);
 		if (cpuset)
-			cpuset_inherit(fd, next);
+			cpuset_inherit(fd, next, made == 0 && !save[strspn(save, "/")]);
 		(void)close(fd);
 		fd = next;
 	}

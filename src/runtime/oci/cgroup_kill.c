@@ -210,6 +210,19 @@ static int remove_one(const struct cgroup_hier *h, struct err *e)
 	}
 }
 
+bool cgroup_remove_quick(const struct cgroups *c)
+{
+	bool ok = true;
+
+	for (size_t i = 0; i < c->n; i++) {
+		CLEANUP(mem_freep) char *path = mem_printf("%s%s", c->h[i].mount, c->h[i].dir);
+
+		if (c->h[i].dir && rmdir(path) < 0 && errno != ENOENT)
+			ok = false;
+	}
+	return ok;
+}
+
 int cgroup_remove(struct cgroups *c, struct err *e)
 {
 	int ret = 0;

@@ -27,6 +27,8 @@ int oci_create(const struct oci_create_opts *o, pid_t *pid, struct err *e);
 int oci_start(const char *root, const char *id, struct err *e);
 int oci_kill(const char *root, const char *id, int signo, bool all, struct err *e);
 int oci_delete(const char *root, const char *id, bool force, struct err *e);
+/* As oci_delete(), if that takes no waiting and runs nothing: its init is reaped, its cgroups are empty, it has no poststop hooks. False: perhaps begun. */
+bool oci_delete_quick(const char *root, const char *id);
 /* Early in main(): where the words of the command line are, which a container's init (annotation "kedge.init": "true") overwrites with its own. */
 void reaper_keep_words(int argc, char **argv);
 json_t *oci_state(const char *root, const char *id, struct err *e);	/* runtime-spec "state"; new reference */

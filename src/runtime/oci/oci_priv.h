@@ -159,6 +159,7 @@ int cgroup_kill(struct cgroups *c, int signo, struct err *e);
 bool cgroup_empty(const struct cgroups *c);
 void cgroup_pids(const struct cgroups *c, json_t *arr);
 int cgroup_remove(struct cgroups *c, struct err *e);
+bool cgroup_remove_quick(const struct cgroups *c);	/* one try for each; true: none is left */
 int cgroup_freeze(struct cgroups *c, bool frozen, struct err *e);
 bool cgroup_frozen(const struct cgroups *c);
 /* Pure parts. */

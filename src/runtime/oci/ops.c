@@ -184,6 +184,23 @@ out:
 	return r;
 }
 
+bool oci_delete_quick(const char *root, const char *id)
+{
+	struct oci_state s;
+	struct cgroups c;
+	bool ok;
+
+	if (state_open(root, id, &s, NULL) < 0)
+		return false;
+	ok = !json_arr(json_obj(s.doc, "hooks"), "poststop") && str_eq(state_status(&s), "stopped");
+	if (cgroup_from_json(&c, json_arr(s.doc, "cgroups"), NULL) < 0)
+		ok = false;
+	ok = ok && cgroup_empty(&c) && cgroup_remove_quick(&c) && state_remove(root, id, NULL) == 0;
+	cgroup_done(&c);
+	state_done(&s);
+	return ok;
+}
+
 int oci_pause(const char *root, const char *id, bool paused, struct err *e)
 {
 	struct oci_state s;
