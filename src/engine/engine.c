@@ -77,6 +77,7 @@ void container_free(struct container *c)
 	waiters_drop(&c->unwritten);
 	rt_free(TAKE(c->rt));
 	rt_free(TAKE(c->leaving));
+	loop_timer_free(TAKE(c->settle));
 	json_decref(c->net);
 	json_decref(c->doc);
 	free(c);
@@ -176,6 +177,7 @@ static void read_os(struct engine *en)
 		snprintf(en->kernel, sizeof(en->kernel), "%s", un.release);
 		snprintf(en->machine, sizeof(en->machine), "%.39s", un.machine);
 	}
+	(void)file_read_line("/proc/sys/kernel/random/boot_id", en->boot, sizeof(en->boot));
 	snprintf(en->os, sizeof(en->os), "Linux");
 	if (file_read_at(AT_FDCWD, "/etc/os-release", 65536, &b) == 0 && (p = strstr(b.data, "PRETTY_NAME="))) {
 		p += strlen("PRETTY_NAME=");

@@ -44,6 +44,8 @@ struct container {
 	json_t *net;			/* sandbox record while there is a sandbox */
 	bool net_open;
 	bool created;			/* rt has said so */
+	enum { COMMIT_WAITS, COMMIT_DONE, COMMIT_FAILED } commit;	/* of what is known before it starts */
+	struct loop_timer *settle;	/* until its running state is committed */
 	bool started_ok;		/* the program ran in this round */
 	bool kill_after_start;		/* somebody asked for an end while starting */
 	bool manual_stop;		/* the restart policy keeps quiet */
@@ -94,7 +96,7 @@ struct engine {
 	struct event_log *history;
 	json_t *log_config;		/* LogConfig of containers that name no driver */
 	bool closing, pruning;
-	char kernel[80], os[120], machine[40];
+	char kernel[80], os[120], machine[40], boot[40];	/* boot: the kernel's boot_id */
 };
 
 /* engine.c */

@@ -2,13 +2,14 @@
 /*
  * From "start" to "at rest":
  *
- *   STARTING  net_sandbox_open -> volumes acquired -> worker makes files and config.json -> rt_launch (the program waits) -> the document, with the
- *             sandbox record, is committed -> rt_start
- *   RUNNING   until exited()
+ *   STARTING  net_sandbox_open -> volumes acquired -> worker makes files and config.json -> rt_launch (the program waits) --+-> rt_start
+ *                     \--> the document, with the sandbox record and the mark "Starting", is committed ---------------------/
+ *   RUNNING   until exited(); the document is committed without the mark when the container has run for a moment
  *   CLEANING  net_sandbox_close -> volumes released -> the document is committed -> container_at_rest()
  *
  * Whatever fails on the way goes to CLEANING too. The commit before rt_start is what makes a killed engine find the
- * container again; before it, a monitor whose control socket dies undoes everything by itself.
+ * container again; before it, a monitor whose control socket dies undoes everything by itself. What the engine finds marked was started if
+ * a monitor or an exit record says so, or if the machine has gone down since: then it may have been, and is taken for lost.
  */
 #include "engine/mounts.h"
 #include "engine/prepare.h"
@@ -24,6 +25,34 @@
 #include "base/file.h"
 
 static void cleaned(void *user);
+
+#define SETTLE_NS 100000000
+
+/* The mark remembers what is to be shown if nothing comes of it. */
+static void mark_starting(struct container *c)
+{
+	json_t *s = doc_state(c);
+
+	doc_set(c->doc, "Starting", json_pack("{s:O, s:s}", "StartedAt", json_object_get(s, "StartedAt"), "Boot", c->en->boot));
+	doc_set_time(s, "StartedAt", clock_wall());
+}
+
+static void unmark(struct container *c)
+{
+	json_t *at = json_object_get(json_obj(c->doc, "Starting"), "StartedAt");
+
+	if (at && !c->started_ok)
+		json_object_set(doc_state(c), "StartedAt", at);
+	json_object_del(c->doc, "Starting");
+}
+
+static void settled(void *user)
+{
+	struct container *c = user;
+
+	loop_timer_free(TAKE(c->settle));
+	container_save(c, NULL, NULL);
+}
 
 static void set_state(struct container *c, const char *status, pid_t pid)
 {
@@ -43,6 +72,7 @@ static void clean(struct container *c)
 	c->created = false;
 	health_end(c);
 	rt_free(TAKE(c->rt));
+	loop_timer_free(TAKE(c->settle));
 	if (c->net_open) {
 		c->net_open = false;
 		net_sandbox_close(c->en->net, c->id, c->net, cleaned, c);
@@ -82,6 +112,7 @@ static void cleaned(void *user)
 	json_t *s = doc_state(c);
 
 	mounts_release(c);
+	unmark(c);
 	if (c->started_ok) {
 		set_state(c, "exited", 0);
 		doc_set(s, "ExitCode", json_integer(c->exit.status));
@@ -127,7 +158,6 @@ static void on_gone(void *user)
 static void on_started(void *user, const struct err *e)
 {
 	struct container *c = user;
-	int64_t now = clock_wall();
 
 	if (e) {
 		/* exited() follows and cleans; its waiters get this. */
@@ -142,7 +172,9 @@ static void on_started(void *user, const struct err *e)
 	c->started_ok = true;
 	c->phase = PHASE_RUNNING;
 	c->up_since = clock_now();
-	(void)now;
+	unmark(c);
+	c->settle = loop_timer_new(c->en->l, settled, c);
+	loop_timer_set(c->settle, SETTLE_NS);	/* most that end at once have done so by then, and need no commit of their own */
 	(void)FAULT("engine.started");
 	event_container(c, "start", NULL);
 	health_begin(c);
@@ -152,19 +184,28 @@ static void on_started(void *user, const struct err *e)
 		(void)rt_kill(c->rt, 9, NULL);
 }
 
+/* Made and committed, whichever was last. */
+static void go(struct container *c)
+{
+	if (c->phase != PHASE_STARTING || !c->rt || !c->created || c->commit != COMMIT_DONE)
+		return;
+	(void)FAULT("engine.start");
+	rt_start(c->rt);
+}
+
 static void saved_before_start(void *user, const struct err *e)
 {
 	struct container *c = user;
 
-	if (c->phase != PHASE_STARTING || !c->rt)
-		return;		/* it died in between: exited() has taken over */
-	if (e) {
+	c->commit = e ? COMMIT_FAILED : COMMIT_DONE;
+	if (e)
+		c->start_err = *e;
+	if (e && c->phase == PHASE_STARTING && c->created && c->rt) {
 		rt_destroy(TAKE(c->rt));
 		fail(c, e);
 		return;
 	}
-	(void)FAULT("engine.start");
-	rt_start(c->rt);
+	go(c);
 }
 
 static void on_created(void *user, pid_t pid, const struct err *e)
@@ -195,7 +236,14 @@ static void on_created(void *user, pid_t pid, const struct err *e)
 	doc_set_time(s, "StartedAt", clock_wall());
 	health_reset(c);
 	(void)FAULT("engine.created");
-	container_save(c, saved_before_start, c);
+	if (c->commit == COMMIT_FAILED) {
+		struct err why = c->start_err;
+
+		rt_destroy(TAKE(c->rt));
+		fail(c, &why);
+		return;
+	}
+	go(c);
 }
 
 static const struct rt_ops rt_callbacks = { .created = on_created, .started = on_started, .exited = on_exited, .gone = on_gone };
@@ -275,6 +323,9 @@ static void net_opened(void *user, json_t *record, const struct err *e)
 	}
 	c->net = json_incref(record);
 	c->net_open = true;
+	mark_starting(c);
+	c->commit = COMMIT_WAITS;
+	container_save(c, saved_before_start, c);
 	endpoints_events(c, "connect");
 	hosts_relink(c);
 	mounts_acquire(c, volumes_ready, c);
@@ -389,7 +440,8 @@ static void remove_left(void *user)
 void container_adopt(struct container *c)
 {
 	char *run_dir CLEANUP(mem_freep) = container_run_dir(c);
-	bool was_running = json_flag(doc_state(c), "Running", false) && !json_flag(doc_state(c), "Restarting", false);
+	json_t *mark = json_obj(c->doc, "Starting");
+	bool was_running = mark || (json_flag(doc_state(c), "Running", false) && !json_flag(doc_state(c), "Restarting", false));
 	struct rt_state st = { 0 };
 	struct err e = { 0 };
 
@@ -401,6 +453,13 @@ void container_adopt(struct container *c)
 		c->phase = PHASE_RUNNING;
 		c->created = c->started_ok = true;
 		mounts_adopt(c);
+		if (mark) {
+			set_state(c, "running", st.pid);
+			if (st.started_ns)
+				doc_set_time(doc_state(c), "StartedAt", st.started_ns);
+			unmark(c);
+			health_reset(c);
+		}
 		c->up_since = clock_now() - (clock_wall() - doc_time(doc_state(c), "StartedAt"));
 		doc_set(doc_state(c), "Pid", json_integer(st.pid));
 		container_show_paused(c, st.paused);
@@ -420,7 +479,9 @@ void container_adopt(struct container *c)
 		/* Gone without a record, as after a reboot. Its network goes after the start is through. */
 		log_info("engine", "container %.12s (%s) is gone: %s", c->id, container_name(c), e.msg);
 		c->phase = PHASE_CLEANING;
-		c->started_ok = true;
+		c->started_ok = !mark || !str_eq(json_str(mark, "Boot", ""), c->en->boot);
+		if (!c->started_ok)
+			err_set(&c->start_err, ERR_UNAVAILABLE, "the engine ended while the container was being started");
 		c->exit = (struct rt_exit){ .status = 255, .finished_ns = clock_wall() };
 		c->net_open = c->net != NULL;
 		c->lost = true;

@@ -98,8 +98,10 @@ static void test_monitor_killed_any_time(void **state)
 		struct rt_launch a;
 		int64_t until;
 		pid_t monitor;
-		char *before = child_list();
+		char *before;
 
+		rt_spare_drop();	/* else its monitor would be one that is there already */
+		before = child_list();
 		box_init(&b, loop, "anym", SH("exec sleep 1000"), false);
 		a = box_launch(&b, box_lowers);
 		b.rt = rt_launch(loop, box_program, &a, &box_adopt_ops, &b, NULL);
@@ -127,6 +129,51 @@ static void test_monitor_killed_any_time(void **state)
 		box_done(&b);
 	}
 	print_message("%u of %d were created and %u started when the monitor died\n", created, KILL_STEPS, started);
+}
+
+/* A monitor that was started in advance is used; one that was killed meanwhile is not missed. */
+static void test_spare(void **state)
+{
+	for (int i = 0; i < 2; i++) {
+		struct box b;
+		struct rt_launch a;
+		pid_t spare;
+		char *before;
+
+		(void)state;
+		rt_spare_drop();
+		box_init(&b, loop, "first", SH("exit 3"), false);
+		a = box_launch(&b, box_lowers);
+		b.rt = rt_launch(loop, box_program, &a, &box_adopt_ops, &b, NULL);
+		assert_non_null(b.rt);
+		before = child_list();
+		for (spare = 0; !spare; spare = new_child(before))
+			loop_turn(loop, 1);
+		free(before);
+		if (!i)
+			assert_int_equal(kill(spare, SIGKILL), 0);
+		box_wait(&b, &b.created);
+		rt_start(b.rt);
+		box_wait(&b, &b.exited);
+		if (!i)
+			box_wait_pid_gone(spare);
+		box_done(&b);
+		box_init(&b, loop, "second", SH("exec sleep 1000"), false);
+		a = box_launch(&b, box_lowers);
+		b.rt = rt_launch(loop, box_program, &a, &box_adopt_ops, &b, NULL);
+		assert_non_null(b.rt);
+		box_wait(&b, &b.created);
+		assert_int_equal(b.create_err.kind, ERR_NONE);
+		if (i)
+			assert_int_equal(box_monitor_pid(&b), spare);
+		else
+			assert_int_not_equal(box_monitor_pid(&b), spare);
+		rt_start(b.rt);
+		box_wait(&b, &b.started);
+		assert_int_equal(rt_kill(b.rt, SIGKILL, NULL), 0);
+		box_wait(&b, &b.exited);
+		box_done(&b);
+	}
 }
 
 /* A monitor that hangs: the container can be killed, and when the monitor goes on it tells. */
@@ -197,5 +244,6 @@ static void test_nonsense_messages(void **state)
 #define KILL_TESTS \
 	cmocka_unit_test(test_monitor_stopped), \
 	cmocka_unit_test(test_nonsense_messages), \
+	cmocka_unit_test(test_spare), \
 	cmocka_unit_test(test_monitor_killed_any_time), \
 	cmocka_unit_test(test_engine_killed_any_time),
