@@ -278,7 +278,7 @@ INLINE int masquerade(struct packet *p, const struct kedge_endpoint *ep, __u32 o
 		return KEDGE_DROP_NO_SOURCE;
 	to->addr = *src;
 	for (int i = 0; i <= TRIES_RANDOM + TRIES_NEXT; i++) {
-		if (p->t.proto == IPPROTO_SCTP || (i == 0 && (is_icmp(p->t.proto) || port_ok(bpf_ntohs(p->t.sport))))) {
+		if (i == 0 && (is_icmp(p->t.proto) || port_ok(bpf_ntohs(p->t.sport)))) {
 			to->port = p->t.sport;
 		} else {
 			pick = i <= TRIES_RANDOM ? bpf_get_prandom_u32() % PORTS : (pick + 1) % PORTS;
@@ -288,8 +288,6 @@ INLINE int masquerade(struct packet *p, const struct kedge_endpoint *ep, __u32 o
 			count(KEDGE_COUNT_FLOWS_MASQUERADED, 1);
 			return 0;
 		}
-		if (p->t.proto == IPPROTO_SCTP)
-			break;
 	}
 	return KEDGE_DROP_NO_PORT;
 }

@@ -91,8 +91,8 @@ enum reply { REPLY_TTL, REPLY_TOO_BIG };
 INLINE int icmp_reply(struct __sk_buff *skb, const struct packet *p, const struct kedge_addr *by, enum reply what, __u16 mtu)
 {
 	const __u32 ip_len = p->v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
-	/* TCP's checksum has to stay inside where a device is to fill it in. */
-	const __u32 quote = ip_len + (p->t.proto == IPPROTO_TCP ? 20 : 8), l3 = ETH_HLEN;
+	/* TCP's and SCTP's checksums have to stay inside where a device is to fill them in. */
+	const __u32 quote = ip_len + (p->t.proto == IPPROTO_TCP ? 20 : p->t.proto == IPPROTO_SCTP ? SCTP_HEADER : 8), l3 = ETH_HLEN;
 	struct { __u8 dst[6], src[6]; } mac, back;
 	__u32 sum, zero = 0;
 	union answer *o = bpf_map_lookup_elem(&answers, &zero);
@@ -112,7 +112,8 @@ INLINE int icmp_reply(struct __sk_buff *skb, const struct packet *p, const struc
 		o->v6.icmp.type = what == REPLY_TTL ? ICMP6_TIME_EXCEEDED : ICMP6_PACKET_TOO_BIG;
 		if (what == REPLY_TOO_BIG)
 			o->v6.icmp.un.word = bpf_htonl(mtu);
-		if (p->t.proto == IPPROTO_TCP ? bpf_skb_load_bytes(skb, l3, o->v6.quote, 60) : bpf_skb_load_bytes(skb, l3, o->v6.quote, 48))
+		if (p->t.proto == IPPROTO_TCP ? bpf_skb_load_bytes(skb, l3, o->v6.quote, 60) :
+		    p->t.proto == IPPROTO_SCTP ? bpf_skb_load_bytes(skb, l3, o->v6.quote, 52) : bpf_skb_load_bytes(skb, l3, o->v6.quote, 48))
 			return TC_ACT_UNSPEC;
 		/* The pseudo header: both addresses, length, next header. */
 		sum = (__u32)bpf_csum_diff(NULL, 0, (__be32 *)&o->v6.ip.saddr, 32, bpf_htonl(sizeof(struct icmphdr) + quote + IP6_ICMP));
@@ -133,7 +134,8 @@ INLINE int icmp_reply(struct __sk_buff *skb, const struct packet *p, const struc
 		o->v4.icmp.code = what == REPLY_TTL ? 0 : 4;
 		if (what == REPLY_TOO_BIG)
 			o->v4.icmp.un.frag.mtu = bpf_htons(mtu);
-		if (p->t.proto == IPPROTO_TCP ? bpf_skb_load_bytes(skb, l3, o->v4.quote, 40) : bpf_skb_load_bytes(skb, l3, o->v4.quote, 28))
+		if (p->t.proto == IPPROTO_TCP ? bpf_skb_load_bytes(skb, l3, o->v4.quote, 40) :
+		    p->t.proto == IPPROTO_SCTP ? bpf_skb_load_bytes(skb, l3, o->v4.quote, 32) : bpf_skb_load_bytes(skb, l3, o->v4.quote, 28))
 			return TC_ACT_UNSPEC;
 		sum = (__u32)bpf_csum_diff(NULL, 0, (__be32 *)&o->v4.icmp, sizeof(o->v4.icmp) + sizeof(o->v4.quote), 0);
 	}

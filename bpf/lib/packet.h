@@ -41,6 +41,8 @@ enum { TCP_FIN = 1, TCP_SYN = 2, TCP_RST = 4 };
 
 #define INLINE static __attribute__((always_inline)) inline
 
+#include "lib/sctp.h"
+
 struct packet {
 	__u32 l3, l4;			/* offsets */
 	__u32 id;			/* of a fragment */
@@ -48,7 +50,8 @@ struct packet {
 	struct kedge_tuple t;
 	__u8 ttl;
 	__u8 tos_proto;			/* IPv4: the protocol byte, for the checksum */
-	__u8 tcp_flags;
+	__u8 tcp_flags;			/* SCTP: the first chunk's type */
+	__u8 sctp;			/* SCTP_BEGINS ... */
 	__u8 icmp_type;
 	bool v6;
 	bool dont_fragment;
@@ -115,6 +118,17 @@ INLINE bool has_ports(__u8 proto)
 	return proto == IPPROTO_TCP || proto == IPPROTO_UDP || proto == IPPROTO_SCTP;
 }
 
+INLINE enum parse parse_sctp(struct __sk_buff *skb, struct packet *p)
+{
+	int chunks = kedge_sctp_chunks(skb, p->l4);
+
+	if (chunks < 0)
+		return PARSE_BAD;
+	p->sctp = (__u8)chunks;
+	p->tcp_flags = (__u8)(chunks >> 8);
+	return PARSE_OK;
+}
+
 INLINE enum parse parse_l4(struct __sk_buff *skb, struct packet *p)
 {
 	/* Ports and the TCP flags, or type and code, checksum, identifier. */
@@ -133,7 +147,7 @@ INLINE enum parse parse_l4(struct __sk_buff *skb, struct packet *p)
 	if (has_ports(p->t.proto)) {
 		p->t.sport = h.half[0];
 		p->t.dport = h.half[1];
-		return PARSE_OK;
+		return p->t.proto == IPPROTO_SCTP ? parse_sctp(skb, p) : PARSE_OK;
 	}
 	p->icmp_type = bpf_ntohs(h.half[0]) >> 8;
 	if (p->v6 ? p->icmp_type == ICMP6_ECHO_REQUEST || p->icmp_type == ICMP6_ECHO_REPLY

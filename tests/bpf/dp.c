@@ -49,8 +49,6 @@ static const struct step steps[] = {
 	  { .src = HOST, .dst = CLIENT, .kind = UDP, .sport = 5353, .dport = 5000, .ttl = 63 }, 2 },
 	{ "udp without a checksum stays without", UPLINK, { .src = CLIENT, .dst = HOST, .kind = UDP, .sport = 5000, .dport = 5353, .no_checksum = true },
 	  TO_CONTAINER, 0, { .src = CLIENT, .dst = WEB, .kind = UDP, .sport = 5000, .dport = 53, .ttl = 63, .no_checksum = true }, 2, .family = ONLY4 },
-	{ "sctp, its port as it is", UPLINK, { .src = CLIENT, .dst = HOST, .kind = SCTP, .sport = 6000, .dport = 132 }, TO_CONTAINER, 0,
-	  { .src = CLIENT, .dst = WEB, .kind = SCTP, .sport = 6000, .dport = 132, .ttl = 63 }, 2 },
 	{ "header options are kept", UPLINK, { .src = CLIENT, .dst = HOST, .kind = UDP, .sport = 5000, .dport = 5353, .options = 8 }, TO_CONTAINER, 0,
 	  { .src = CLIENT, .dst = WEB, .kind = UDP, .sport = 5000, .dport = 53, .ttl = 63, .options = 8 }, 2 },
 	{ "a port nobody published", UPLINK, { .src = CLIENT, .dst = HOST, .kind = TCP, .sport = 40000, .dport = 22, .flags = 'S' }, PASS, .flows = NONE },
@@ -132,9 +130,6 @@ static const struct step steps[] = {
 	{ NULL, UPLINK, { .src = CLIENT, .dst = HOST, .kind = PONG, .sport = CHOSEN }, TO_CONTAINER, 0,
 	  { .src = CLIENT, .dst = WEB2, .kind = PONG, .sport = 77, .ttl = 63 }, 4 },
 	{ "an answer nobody asked for", UPLINK, { .src = CLIENT, .dst = HOST, .kind = PONG, .sport = 78 }, PASS, .flows = NONE },
-	{ "sctp out", FROM_WEB, { .src = WEB, .dst = CLIENT, .kind = SCTP, .sport = 40000, .dport = 9 }, OUT, 0,
-	  { .src = HOST, .dst = CLIENT, .kind = SCTP, .sport = 40000, .dport = 9, .ttl = 63 }, 2 },
-	{ NULL, FROM_WEB2, { .src = WEB2, .dst = CLIENT, .kind = SCTP, .sport = 40000, .dport = 9 }, DROP, KEDGE_DROP_NO_PORT, .flows = 2 },
 	{ "another protocol out", FROM_WEB, { .src = WEB, .dst = CLIENT, .kind = GRE }, DROP, KEDGE_DROP_PROTOCOL, .flows = NONE },
 	{ "ttl runs out on the way out", FROM_WEB, { .src = WEB, .dst = FAR_AWAY, .kind = TCP, .sport = 5001, .dport = 70, .ttl = 1 }, BACK, 0,
 	  { .src = GATEWAY, .dst = WEB, .kind = TIMED_OUT, .ours = true, .about = { WEB, FAR_AWAY, TCP, 5001, 70, 1 } } },
@@ -226,6 +221,9 @@ static const struct step steps[] = {
 	{ "routed: another port", UPLINK, { .src = CLIENT, .dst = ROUTED, .kind = TCP, .sport = 9, .dport = 81, .flags = 'S' }, DROP, KEDGE_DROP_UNPUBLISHED, .flows = NONE },
 };
 
+/* SCTP, in a file of its own. */
+#include "dp_sctp.h"
+
 static struct rig rig;
 static unsigned passed, failed;
 
@@ -254,6 +252,8 @@ static void publish_all(bool v6)
 	rig_publish(&rig, NOBODY, 8080, IPPROTO_TCP, WEB, 80, GEN_WEB, v6, NULL);
 	rig_publish(&rig, NOBODY, 5353, IPPROTO_UDP, WEB, 53, GEN_WEB, v6, NULL);
 	rig_publish(&rig, NOBODY, 132, IPPROTO_SCTP, WEB, 132, GEN_WEB, v6, NULL);
+	rig_publish(&rig, NOBODY, 3868, IPPROTO_SCTP, WEB, 13868, GEN_WEB, v6, NULL);
+	rig_publish(&rig, NOBODY, 3869, IPPROTO_SCTP, WEB, 13868, GEN_WEB, v6, &(struct kedge_publish){ .sources = 7 });
 	rig_publish(&rig, HOST2, 8082, IPPROTO_TCP, WEB2, 82, GEN_WEB2, v6, NULL);
 	rig_publish(&rig, LOOP, 8081, IPPROTO_TCP, WEB, 80, GEN_WEB, v6, NULL);
 	rig_publish(&rig, NOBODY, 8090, IPPROTO_TCP, WEB, 80, GEN_WEB, v6, &(struct kedge_publish){ .flags = KEDGE_PUBLISH_GUARDED });
@@ -353,6 +353,8 @@ static void step_run(const char *story, unsigned n, const struct step *s, bool v
 		passed++;
 }
 
+enum { N_STEPS = sizeof(steps) / sizeof(steps[0]), N_SCTP = sizeof(sctp_steps) / sizeof(sctp_steps[0]) };
+
 int main(void)
 {
 	int rc = rig_new(&rig);
@@ -364,8 +366,8 @@ int main(void)
 		unsigned n = 0;
 
 		publish_all(six);
-		for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
-			const struct step *s = &steps[i];
+		for (size_t i = 0; i < N_STEPS + N_SCTP; i++) {
+			const struct step *s = i < N_STEPS ? &steps[i] : &sctp_steps[i - N_STEPS];
 
 			if (s->family != BOTH && (s->family == ONLY6) != six)
 				continue;

@@ -31,14 +31,15 @@ struct pkt {
 	enum who src, dst;
 	enum kind kind;
 	uint16_t sport, dport;
-	char flags;			/* TCP: S (SYN), A (ACK), F (FIN), R (RST); 0 is A */
+	char flags;			/* TCP: S (SYN), A (ACK), F (FIN), R (RST); 0 is A. SCTP: - no chunk */
+	uint16_t chunk;			/* SCTP: its type, 0 DATA; times 256, that of one before it */
 	uint8_t ttl;			/* 0: 64 */
 	enum part part;
 	uint16_t mss, mtu, payload;	/* payload 0: 12 bytes */
 	struct quoted about;		/* of an error */
 	uint8_t options;		/* bytes of IPv4 options or of an IPv6 destination options header; a multiple of 8 */
 	uint16_t cut;			/* not 0: only so many bytes behind the IP header arrive */
-	bool no_checksum;		/* UDP over IPv4 may have none */
+	bool no_checksum;		/* UDP over IPv4 may have none, SCTP's may be left to a device: 0 */
 	bool ours;			/* the error was made by the program: its form, not that of a host */
 };
 

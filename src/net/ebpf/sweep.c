@@ -17,7 +17,7 @@ enum { PIECE = 1024 };
 
 static uint64_t timeout_of(uint8_t proto, uint8_t flags)
 {
-	if (proto == IPPROTO_TCP) {
+	if (proto == IPPROTO_TCP || proto == IPPROTO_SCTP) {
 		if (flags & KEDGE_CT_RST)
 			return 10 * SECOND;
 		if (flags & KEDGE_CT_FIN)
