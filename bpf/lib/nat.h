@@ -44,26 +44,6 @@ INLINE bool ct_spent(const struct kedge_ct *c, __u8 proto, __u64 now)
 	return age > (c->flags & KEDGE_CT_REPLIED ? 180 * second : 30 * second);
 }
 
-/*
- * The flags of TCP, for SHUTDOWN and ABORT. An association that begins anew (a restart, or the next one with the same ports) has nothing of the
- * old one's end; and what goes on has not ended, whatever somebody without the right tag said.
- */
-INLINE void ct_touch_sctp(struct kedge_ct *c, const struct packet *p)
-{
-	__u8 flags = c->flags;
-
-	if (p->sctp & (SCTP_BEGINS | SCTP_GOES_ON))
-		flags &= (__u8)~(KEDGE_CT_FIN | KEDGE_CT_RST | (p->sctp & SCTP_BEGINS ? KEDGE_CT_CONFIRMED : 0));
-	if (p->sctp & SCTP_GOES_ON)
-		flags |= KEDGE_CT_CONFIRMED;
-	if (p->sctp & SCTP_CLOSES)
-		flags |= KEDGE_CT_FIN;
-	if (p->sctp & SCTP_OVER)
-		flags |= KEDGE_CT_RST;
-	if (flags != c->flags)
-		c->flags = flags;
-}
-
 INLINE void ct_touch(struct kedge_ct *c, const struct packet *p)
 {
 	c->seen = bpf_ktime_get_boot_ns();
@@ -73,7 +53,7 @@ INLINE void ct_touch(struct kedge_ct *c, const struct packet *p)
 		c->flags |= KEDGE_CT_REPLIED;
 	if (p->t.proto != IPPROTO_TCP || p->later_fragment) {
 		if (p->t.proto == IPPROTO_SCTP)
-			ct_touch_sctp(c, p);
+			c->flags = (__u8)((c->flags & ~(p->sctp >> 8)) | p->sctp);
 		return;
 	}
 	if (!(p->tcp_flags & TCP_SYN) && !(c->flags & KEDGE_CT_CONFIRMED))

@@ -47,11 +47,11 @@ struct packet {
 	__u32 l3, l4;			/* offsets */
 	__u32 id;			/* of a fragment */
 	__u16 len;			/* from the IP header on, as that says */
+	__u16 sctp;			/* what it does to the flags of its flow: lib/sctp.h */
 	struct kedge_tuple t;
 	__u8 ttl;
 	__u8 tos_proto;			/* IPv4: the protocol byte, for the checksum */
 	__u8 tcp_flags;			/* SCTP: the first chunk's type */
-	__u8 sctp;			/* SCTP_BEGINS ... */
 	__u8 icmp_type;
 	bool v6;
 	bool dont_fragment;
@@ -124,8 +124,8 @@ INLINE enum parse parse_sctp(struct __sk_buff *skb, struct packet *p)
 
 	if (chunks < 0)
 		return PARSE_BAD;
-	p->sctp = (__u8)chunks;
-	p->tcp_flags = (__u8)(chunks >> 8);
+	p->sctp = (__u16)chunks;
+	p->tcp_flags = (__u8)(chunks >> 16);
 	return PARSE_OK;
 }
 

@@ -37,24 +37,6 @@ INLINE int set_addr(struct __sk_buff *skb, __u32 l3, bool v6, bool dst, const st
 	return r | store_addr(skb, l3 + addr_offset(v6, dst), v6, a, v6 ? v6_flags : 0);
 }
 
-/*
- * Negative also for the first of several fragments, of which nobody knows how many bytes are behind it. A checksum of 0 is one that the sender has left
- * to a device (or one in 2^32), and stays.
- */
-INLINE int sctp_port(struct __sk_buff *skb, const struct packet *p, bool dst, __u16 old, __u16 new)
-{
-	__u32 len = (__u32)p->len - (p->l4 - p->l3), at = dst ? 2 : 0, crc;
-
-	if (p->first_fragment || len < SCTP_HEADER || len > 0xffff || bpf_skb_load_bytes(skb, p->l4 + SCTP_CHECKSUM, &crc, 4) < 0)
-		return -1;
-	if (crc) {
-		crc ^= kedge_sctp_crc_change(old ^ new, len - at - 2);
-		if (bpf_skb_store_bytes(skb, p->l4 + SCTP_CHECKSUM, &crc, 4, BPF_F_RECOMPUTE_CSUM) < 0)
-			return -1;
-	}
-	return (int)bpf_skb_store_bytes(skb, p->l4 + at, &new, 2, BPF_F_RECOMPUTE_CSUM);
-}
-
 /* One address and its port (source or destination) become another; all checksums follow. 0 or negative. */
 INLINE int rewrite(struct __sk_buff *skb, const struct packet *p, bool dst, const struct kedge_addr *a, __u16 port)
 {
@@ -75,7 +57,8 @@ INLINE int rewrite(struct __sk_buff *skb, const struct packet *p, bool dst, cons
 	} else if (is_icmp(proto)) {
 		csum += offsetof(struct icmphdr, checksum);
 	} else {
-		if (old_port != port && sctp_port(skb, p, dst, old_port, port) < 0)
+		/* The checksum of the first of several fragments is over bytes nobody has counted. */
+		if (old_port != port && (p->first_fragment || kedge_sctp_port(skb, p->l4, dst ? 2 : 0, (__u32)p->len - (p->l4 - p->l3), (__u32)old_port << 16 | port) < 0))
 			return -1;
 		goto address;
 	}
