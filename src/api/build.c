@@ -306,7 +306,17 @@ static void api_build_prune(struct api_call *c)
 		builds_prune(c->api->builds, http_req_query_flag(c->r, "all", false), api_done_json, api_call_ref(c));
 }
 
+/* Where BuildKit's client offers its files and secrets. */
+static void api_session(struct api_call *c)
+{
+	struct err e = { 0 };
+
+	err_set(&e, ERR_NOT_IMPLEMENTED, "there is no BuildKit session: this engine builds as docker's classic builder does, use DOCKER_BUILDKIT=0");
+	api_reply_err(c, &e);
+}
+
 const struct api_route api_routes_build[] = {
+	{ "POST", "/session", api_session },
 	{ "POST", "/build", api_build_image },
 	{ "POST", "/build/prune", api_build_prune },
 	{ 0 },

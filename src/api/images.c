@@ -21,13 +21,29 @@ static void api_image_list(struct api_call *c)
 		api_reply_err(c, &e);
 }
 
+/*
+ * Until API 1.44 with what the image was made from. docker-compose 1 speaks whatever version the engine has and still looks there, for the
+ * volumes of the image of a container it makes again; without them it fails and leaves the container renamed.
+ */
+static json_t *api_image_document(struct api_call *c, const struct image *i)
+{
+	const char *agent = http_req_header(c->r, "User-Agent");
+	json_t *doc = image_inspect(c->api->images, i);
+
+	if (c->minor < 45 || (agent && str_starts(agent, "docker-compose/1."))) {
+		json_object_set_new(doc, "Container", json_string(""));
+		json_object_set_new(doc, "ContainerConfig", json_deep_copy(json_obj(doc, "Config")));
+	}
+	return doc;
+}
+
 static void api_image_inspect(struct api_call *c)
 {
 	struct err e = { 0 };
 	struct image *i = image_find(c->api->images, c->arg, &e);
 
 	if (i)
-		api_reply_json(c, 200, image_inspect(c->api->images, i));
+		api_reply_json(c, 200, api_image_document(c, i));
 	else
 		api_reply_err(c, &e);
 }

@@ -3,9 +3,27 @@
 #include "engine/engine_priv.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+
+#include "base/file.h"
+
+/* Weights of a device are the business of its I/O scheduler; with cgroup version 2 iocost can do it as well, whatever the scheduler. */
+static bool has_weights(dev_t dev)
+{
+	char path[80], line[128];
+
+	if (cgroup_unified())
+		return true;
+	for (int part = 0; part < 2; part++) {	/* a partition's queue is that of the disk around it */
+		snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/%squeue/scheduler", major(dev), minor(dev), part ? "../" : "");
+		if (file_read_line(path, line, sizeof(line)) >= 0)
+			return strstr(line, "[bfq]") || strstr(line, "[cfq]");
+	}
+	return false;
+}
 
 static int add_devices(const json_t *host, const char *key, const char *number, const char *oci, const char *oci_number, json_t *out, struct err *e)
 {
@@ -24,6 +42,10 @@ static int add_devices(const json_t *host, const char *key, const char *number, 
 		if (stat(path, &st) < 0 || !S_ISBLK(st.st_mode)) {
 			json_decref(list);
 			return err_set(e, ERR_INVALID, "HostConfig.%s: '%s' is no block device", key, path);
+		}
+		if (str_eq(number, "Weight") && !has_weights(st.st_rdev)) {
+			json_decref(list);
+			return err_set(e, ERR_INVALID, "HostConfig.%s: the I/O scheduler of '%s' knows no weights, bfq does", key, path);
 		}
 		json_array_append_new(list, json_pack("{s:i, s:i, s:I}", "major", (int)major(st.st_rdev), "minor", (int)minor(st.st_rdev), oci_number,
 						      (json_int_t)n));

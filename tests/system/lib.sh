@@ -124,7 +124,11 @@ finish() {
 	fi
 	# What this test asked of the API, for tools/api-table.
 	mkdir -p "$builddir/tests/api"
-	sed -n 's/^[^ ]* debug \(api\|http\): \(create sets .*\|[A-Z]* [^ ]* [0-9]*\)$/\2/p' "$tmp/kedged.log" 2>/dev/null | sort -u >"$builddir/tests/api/$(basename "$0" .sh)" || true
+	{
+		sed -n 's/^[^ ]* debug \(api\|http\): \(create sets .*\|[A-Z]* [^ ]* [0-9]*\)$/\2/p' "$tmp/kedged.log" 2>/dev/null || true
+		cat "$tmp/proofs" 2>/dev/null || true
+	} | sort -u >"$builddir/tests/api/$(basename "$0" .sh)" || true
+	find /sys/fs/cgroup -maxdepth 2 -type d -name "$id" -exec rmdir {} + 2>/dev/null || true
 	[ -n "${KEDGE_KEEP-}" ] || rm -rf --one-file-system "$tmp"
 	[ $rc = 0 ] && [ "$failures" != 0 ] && rc=1
 	exit $rc

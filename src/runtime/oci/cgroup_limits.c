@@ -66,6 +66,8 @@ static int memory_v1(const struct cgroup_hier *h, const json_t *m, struct err *e
 		return -1;
 	if (json_flag(m, "disableOOMKiller", false) && put(h, "memory.oom_control", "1", e) < 0)
 		return -1;
+	if (json_i64(m, "kernelTCP", 0) && put_n(h, "memory.kmem.tcp.limit_in_bytes", json_i64(m, "kernelTCP", 0), e) < 0)
+		return -1;
 	return 0;
 }
 
@@ -98,6 +100,16 @@ static int memory(const struct cgroup_hier *h, const json_t *m, struct err *e)
 	return h->v2 ? memory_v2(h, m, e) : memory_v1(h, m, e);
 }
 
+/* A group can give what its parent has been given, and that is nothing until somebody writes it there. */
+static int realtime(const struct cgroup_hier *h, int64_t period, int64_t runtime, struct err *e)
+{
+	if (period && put_n(h, "cpu.rt_period_us", period, e) < 0)
+		return -1;
+	if (runtime && put_n(h, "cpu.rt_runtime_us", runtime, e) < 0)
+		return err_wrap(e, "CPU real-time runtime %" PRId64 ": the parent cgroup's own cpu.rt_runtime_us must allow it", runtime);
+	return 0;
+}
+
 static int cpu_time(const struct cgroup_hier *h, const json_t *c, struct err *e)
 {
 	int64_t shares = json_i64(c, "shares", 0), quota = json_i64(c, "quota", 0), period = json_i64(c, "period", 0);
@@ -126,9 +138,7 @@ static int cpu_time(const struct cgroup_hier *h, const json_t *c, struct err *e)
 		return -1;
 	if (h->v2 && (rt || rtp))
 		return err_set(e, ERR_INVALID, "linux.resources.cpu.realtimeRuntime does not exist with cgroup version 2");
-	if ((rtp && put_n(h, "cpu.rt_period_us", rtp, e) < 0) || (rt && put_n(h, "cpu.rt_runtime_us", rt, e) < 0))
-		return -1;
-	return 0;
+	return realtime(h, rtp, rt, e);
 }
 
 static int cpu_set(const struct cgroup_hier *h, const json_t *c, struct err *e)
