@@ -111,6 +111,14 @@ static void api_log_fields(const char *where, const json_t *o)
 
 static void api_create_body(struct api_call *c, json_t *body)
 {
+	const char *ref = json_str(body, "Image", ""), *platform = http_req_query(c->r, "platform");
+	struct err e = { 0 };
+	struct image *im = str_empty(platform) || str_empty(ref) ? NULL : image_find(c->api->images, ref, &e);
+
+	if (im && image_check_platform(im, ref, platform, &e) < 0) {
+		api_reply_err(c, &e);
+		return;
+	}
 	if (log_enabled(LOG_LEVEL_DEBUG, "api")) {
 		api_log_fields("", body);
 		api_log_fields("HostConfig.", json_obj(body, "HostConfig"));
@@ -132,6 +140,11 @@ static void api_start(struct api_call *c)
 
 	if (http_req_header(c->r, "Transfer-Encoding") || (length && (str_to_i64(length, 0, INT64_MAX, &n) < 0 || n > 7))) {
 		err_set(&e, ERR_INVALID, "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24");
+		api_reply_err(c, &e);
+		return;
+	}
+	if (!str_empty(http_req_query(c->r, "checkpoint")) || !str_empty(http_req_query(c->r, "checkpoint-dir"))) {
+		err_set(&e, ERR_INVALID, "checkpoint is only supported in experimental mode: this engine keeps no checkpoints");
 		api_reply_err(c, &e);
 		return;
 	}

@@ -232,7 +232,7 @@ static int cmd_port(struct cli *c, struct flags *f)
 		*slash = '/';
 		list = json_object_get(ports, want);
 		if (!json_array_size(list)) {
-			fprintf(stderr, "no public port '%s' published for %s\n", f->args[1], f->args[0]);
+			fprintf(stderr, "Error: No public port '%s' published for %s\n", f->args[1], f->args[0]);
 			return 1;
 		}
 		json_array_foreach(list, i, bind)

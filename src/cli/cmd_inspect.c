@@ -131,7 +131,7 @@ static int cmd_inspect(struct cli *c, struct flags *f)
 		while (i < N(kinds) && !str_eq(kinds[i].type, type))
 			i++;
 		if (i == N(kinds)) {
-			fprintf(stderr, "\"%s\" is not a valid value for --type\n", type);
+			fprintf(stderr, "unknown type: \"%s\": must be one of \"container\", \"image\", \"network\", \"volume\"\n", type);
 			return 1;
 		}
 	}

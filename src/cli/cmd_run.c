@@ -140,16 +140,16 @@ static int write_cidfile(const char *path, const char *id, struct err *e)
 
 static bool says_no_image(const struct err *e)
 {
-	return e->kind == ERR_NOT_FOUND && strstr(e->msg, "No such image");
+	return e->kind == ERR_NOT_FOUND && (strstr(e->msg, "No such image") || strstr(e->msg, "does not match the specified platform"));
 }
 
 /* The request itself; an image that is missing, or of which the newest is wanted, is pulled. */
 static int create_call(struct cli *c, const struct flags *f, const char *path, const json_t *body, struct buf *reply, struct err *e)
 {
-	const char *pull = flag_str(f, "pull"), *image = f->args[0], *slash = strrchr(image, '/');
+	const char *pull = flag_str(f, "pull"), *image = f->args[0], *slash = strrchr(image, '/'), *platform = *flag_str(f, "platform") ? flag_str(f, "platform") : NULL;
 	FILE *out = flag_bool(f, "quiet") ? NULL : stderr;
 
-	if (str_eq(pull, "always") && registry_pull(c, image, NULL, out, e) < 0)
+	if (str_eq(pull, "always") && registry_pull(c, image, platform, out, e) < 0)
 		return -1;
 	if (cli_call(c, "POST", path, body, reply, e) >= 0)
 		return 0;
@@ -157,7 +157,7 @@ static int create_call(struct cli *c, const struct flags *f, const char *path, c
 		return -1;
 	fprintf(stderr, "Unable to find image '%s%s' locally\n", image, strchr(slash ? slash : image, ':') || strchr(image, '@') ? "" : ":latest");
 	err_clear(e);
-	if (registry_pull(c, image, NULL, out, e) < 0)
+	if (registry_pull(c, image, platform, out, e) < 0)
 		return -1;
 	return cli_call(c, "POST", path, body, reply, e) < 0 ? -1 : 0;
 }
@@ -178,6 +178,8 @@ static char *create(struct cli *c, const struct flags *f, const json_t *body, st
 	buf_adds(&path, "/containers/create");
 	if (*flag_str(f, "name"))
 		cli_query(&path, "name", flag_str(f, "name"));
+	if (*flag_str(f, "platform"))
+		cli_query(&path, "platform", flag_str(f, "platform"));
 	if (create_call(c, f, path.data, body, &reply, e) < 0)
 		return NULL;
 	doc = json_parse(reply.data ? reply.data : "", reply.len, "the engine's reply", e);
@@ -334,7 +336,7 @@ static int start_all(struct cli *c, struct flags *f)
 		fflush(stdout);
 	}
 	if (failed.len)
-		fprintf(stderr, "failed to start containers: %s\n", failed.data);
+		fprintf(stderr, "Error: failed to start containers: %s\n", failed.data);
 	return failed.len ? 1 : 0;
 }
 
@@ -347,6 +349,10 @@ static int cmd_start(struct cli *c, struct flags *f)
 	struct foreground fg = { 0 };
 	int status;
 
+	if (flag_given(f, "checkpoint") || flag_given(f, "checkpoint-dir")) {
+		fprintf(stderr, "--checkpoint is not supported: the engine keeps no checkpoints\n");
+		return 1;
+	}
 	if (!attach && !in)
 		return start_all(c, f);
 	if (f->argc > 1) {
@@ -389,11 +395,11 @@ static int cmd_attach(struct cli *c, struct flags *f)
 	if (!doc)
 		return cli_fail(&e);
 	if (!json_flag(state, "Running", false)) {
-		fprintf(stderr, "cannot attach to a stopped container, start it first\n");
+		fprintf(stderr, "You cannot attach to a stopped container, start it first\n");
 		return 1;
 	}
 	if (json_flag(state, "Paused", false) || json_flag(state, "Restarting", false)) {
-		fprintf(stderr, "cannot attach to a %s container, %s\n", json_flag(state, "Paused", false) ? "paused" : "restarting",
+		fprintf(stderr, "You cannot attach to a %s container, %s\n", json_flag(state, "Paused", false) ? "paused" : "restarting",
 			json_flag(state, "Paused", false) ? "unpause it first" : "wait until it is running");
 		return 1;
 	}
@@ -441,7 +447,8 @@ static const struct flag_def run_flags[] = {
 static const struct flag_def create_flags[] = { CREATE_FLAGS, { 0 } };
 
 static const struct flag_def start_flags[] = {
-	{ "attach", 'a', FLAG_BOOL, "Attach STDOUT/STDERR and forward signals" }, DETACH_KEYS,
+	{ "attach", 'a', FLAG_BOOL, "Attach STDOUT/STDERR and forward signals" }, { "checkpoint", 0, FLAG_STRING, "Restore from this checkpoint" },
+	{ "checkpoint-dir", 0, FLAG_STRING, "Use a custom checkpoint storage directory" }, DETACH_KEYS,
 	{ "interactive", 'i', FLAG_BOOL, "Attach container's STDIN" }, { "sig-proxy", 0, FLAG_BOOL, "Forward signals", .def = "true", .hidden = true }, { 0 },
 };
 

@@ -253,6 +253,12 @@ static int run_once(struct stats *s, struct flags *f, struct err *e)
 {
 	while (!all_told(s))
 		loop_turn(s->c->loop, -1);
+	for (struct stat_row *r = s->first; r && f->argc; r = r->next) {
+		if (r->err.kind != ERR_NONE) {
+			*e = r->err;
+			return -1;
+		}
+	}
 	return draw(s, f, e);
 }
 

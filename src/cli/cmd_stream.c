@@ -22,7 +22,7 @@
 enum { UPLOAD_PIECE = 128 << 10, UPLOAD_HIGH = 1 << 20 };
 
 /* --since and --until: what the engine understands goes as it is, a span before now as the point in time it means. */
-static int query_time(struct buf *path, const char *key, const char *text, struct err *e)
+static int query_time(struct buf *path, const char *key, const char *text, const char *where, struct err *e)
 {
 	char out[40];
 	int64_t ns;
@@ -30,7 +30,7 @@ static int query_time(struct buf *path, const char *key, const char *text, struc
 	if (str_empty(text))
 		return 0;
 	if (str_to_time_ns(text, clock_wall(), &ns) < 0)
-		return err_set(e, ERR_INVALID, "invalid value for \"%s\": failed to parse value as time or duration: \"%.100s\"", key, text);
+		return err_set(e, ERR_INVALID, "%sfailed to parse value as time or duration: \"%.100s\"", where, text);
 	snprintf(out, sizeof(out), "%lld.%09lld", (long long)(ns / 1000000000), (long long)(ns % 1000000000));
 	cli_query(path, key, out);
 	return 0;
@@ -50,7 +50,7 @@ static int cmd_logs(struct cli *c, struct flags *f)
 	if (flag_bool(f, "details"))
 		cli_query(&path, "details", "1");
 	cli_query(&path, "tail", flag_str(f, "tail"));
-	if (query_time(&path, "since", flag_str(f, "since"), &e) < 0 || query_time(&path, "until", flag_str(f, "until"), &e) < 0 ||
+	if (query_time(&path, "since", flag_str(f, "since"), "invalid value for \"since\": ", &e) < 0 || query_time(&path, "until", flag_str(f, "until"), "invalid value for \"until\": ", &e) < 0 ||
 	    stream_logs(c, path.data, &e) < 0)
 		return cli_fail(&e);
 	return 0;
@@ -452,7 +452,7 @@ static int cmd_events(struct cli *c, struct flags *f)
 		}
 	}
 	buf_adds(&path, "/events");
-	if (query_time(&path, "since", flag_str(f, "since"), &e) < 0 || query_time(&path, "until", flag_str(f, "until"), &e) < 0 ||
+	if (query_time(&path, "since", flag_str(f, "since"), "", &e) < 0 || query_time(&path, "until", flag_str(f, "until"), "", &e) < 0 ||
 	    cli_query_filters(&path, flag_list(f, "filter"), &e) < 0 || lines_run(&l, c, "GET", path.data, NULL, -1, &e) < 0)
 		r = cli_fail(&e);
 	template_free(l.user);

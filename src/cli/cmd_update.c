@@ -67,7 +67,7 @@ static int cmd_update(struct cli *c, struct flags *f)
 	for (size_t i = 0; f->defs[i].name; i++)
 		any = any || f->values[i].given;
 	if (!any) {
-		fprintf(stderr, "You must provide one or more flags when using this command.\n");
+		fprintf(stderr, "you must provide one or more flags when using this command\n");
 		return 1;
 	}
 	body = update_body(f, &e);

@@ -192,6 +192,10 @@ static void security(struct body *b)
 		json_t *doc CLEANUP(json_freep) = NULL;
 		int r;
 
+		if (!(*w)[head] && !str_eq(*w, "no-new-privileges")) {
+			b->failed = err_set(b->e, ERR_INVALID, "Invalid --security-opt: \"%.100s\"", *w) < 0;
+			break;
+		}
 		if (str_eq(*w, "systempaths=unconfined") || str_eq(*w, "systempaths:unconfined")) {
 			set(b, b->host, "MaskedPaths", json_array());
 			set(b, b->host, "ReadonlyPaths", json_array());
@@ -233,6 +237,13 @@ static void resources(struct body *b)
 	number(b, h, "cpu-period", "CpuPeriod");
 	number(b, h, "cpu-quota", "CpuQuota");
 	number(b, h, "cpu-shares", "CpuShares");
+	number(b, h, "cpu-rt-period", "CpuRealtimePeriod");
+	number(b, h, "cpu-rt-runtime", "CpuRealtimeRuntime");
+	number(b, h, "kernel-memory", "KernelMemory");
+	number(b, h, "cpu-count", "CpuCount");
+	number(b, h, "cpu-percent", "CpuPercent");
+	number(b, h, "io-maxiops", "IOMaximumIOps");
+	number(b, h, "io-maxbandwidth", "IOMaximumBandwidth");
 	if (flag_given(b->f, "cpus"))
 		set(b, h, "NanoCpus", json_integer((json_int_t)(flag_decimal(b->f, "cpus") * 1e9 + 0.5)));
 	text(b, h, "cpuset-cpus", "CpusetCpus");
@@ -256,12 +267,41 @@ static void resources(struct body *b)
 	text(b, h, "cgroup-parent", "CgroupParent");
 }
 
+/* "net_admin" is what users write and CAP_NET_ADMIN what it is called. */
+static void capabilities(struct body *b, const char *flag, const char *key)
+{
+	json_t *caps = json_array();
+
+	for (char *const *w = flag_list(b->f, flag); *w && !b->failed; w++) {
+		char *name CLEANUP(mem_freep) = mem_printf("%s%s", !strncasecmp(*w, "CAP_", 4) || !strcasecmp(*w, "ALL") ? "" : "CAP_", *w);
+
+		for (char *p = name; *p; p++)
+			*p = (char)(*p >= 'a' && *p <= 'z' ? *p - 'a' + 'A' : *p);
+		b->failed = json_array_append_new(caps, spec_text(name, b->e)) < 0;
+	}
+	put_unless_empty(b, b->host, key, caps);
+}
+
+static void mode(struct body *b, const char *flag, const char *what, const char *other)
+{
+	const char *v = flag_str(b->f, flag);
+
+	if (*v && !str_eq(v, "host") && !(other && (str_eq(v, other) || (str_starts(other, "container:") && str_starts(v, other)))))
+		b->failed = err_set(b->e, ERR_INVALID, "--%s: invalid %s mode", flag, what) < 0;
+}
+
 static void isolation(struct body *b)
 {
 	json_t *h = b->host;
 
-	list(b, h, "cap-add", "CapAdd");
-	list(b, h, "cap-drop", "CapDrop");
+	mode(b, "pid", "PID", "container:");
+	mode(b, "uts", "UTS", NULL);
+	mode(b, "userns", "USER", NULL);
+	mode(b, "cgroupns", "CGROUP", "private");
+	if (b->failed)
+		return;
+	capabilities(b, "cap-add", "CapAdd");
+	capabilities(b, "cap-drop", "CapDrop");
 	boolean(b, h, "privileged", "Privileged");
 	boolean(b, h, "read-only", "ReadonlyRootfs");
 	boolean(b, h, "init", "Init");
@@ -272,6 +312,14 @@ static void isolation(struct body *b)
 	text(b, h, "cgroupns", "CgroupnsMode");
 	list(b, h, "group-add", "GroupAdd");
 	text(b, h, "runtime", "Runtime");
+	text(b, h, "isolation", "Isolation");
+	pairs(b, h, "storage-opt", "StorageOpt");
+	if (*flag_str(b->f, "gpus"))	/* whatever is asked of it: the engine says what it thinks of device drivers */
+		set(b, h, "DeviceRequests", json_pack("[{s:i, s:[[s]]}]", "Count", -1, "Capabilities", "gpu"));
+	if (!flag_bool(b->f, "disable-content-trust"))
+		b->failed = err_set(b->e, ERR_INVALID, "--disable-content-trust=false: images are verified by their digests, not by Notary's signatures") < 0;
+	else if (flag_bool(b->f, "use-api-socket"))
+		b->failed = err_set(b->e, ERR_INVALID, "--use-api-socket is not supported: mount the engine's socket with -v if the container may be root here") < 0;
 	pairs(b, h, "sysctl", "Sysctls");
 	pairs(b, h, "annotation", "Annotations");
 	security(b);

@@ -19,8 +19,12 @@
 	{ "cgroup-parent", 0, FLAG_STRING, "Optional parent cgroup for the container" }, \
 	{ "cgroupns", 0, FLAG_STRING, "Cgroup namespace to use (host|private)" }, \
 	{ "cidfile", 0, FLAG_STRING, "Write the container ID to the file" }, \
+	{ "cpu-count", 0, FLAG_INT, "CPU count (Windows only)" }, \
+	{ "cpu-percent", 0, FLAG_INT, "CPU percent (Windows only)" }, \
 	{ "cpu-period", 0, FLAG_INT, "Limit CPU CFS (Completely Fair Scheduler) period" }, \
 	{ "cpu-quota", 0, FLAG_INT, "Limit CPU CFS (Completely Fair Scheduler) quota" }, \
+	{ "cpu-rt-period", 0, FLAG_INT, "Limit CPU real-time period in microseconds" }, \
+	{ "cpu-rt-runtime", 0, FLAG_INT, "Limit CPU real-time runtime in microseconds" }, \
 	{ "cpu-shares", 'c', FLAG_INT, "CPU shares (relative weight)" }, \
 	{ "cpus", 0, FLAG_DECIMAL, "Number of CPUs" }, \
 	{ "cpuset-cpus", 0, FLAG_STRING, "CPUs in which to allow execution (0-3, 0,1)" }, \
@@ -31,7 +35,8 @@
 	{ "device-read-iops", 0, FLAG_LIST, "Limit read rate (IO per second) from a device" }, \
 	{ "device-write-bps", 0, FLAG_LIST, "Limit write rate (bytes per second) to a device" }, \
 	{ "device-write-iops", 0, FLAG_LIST, "Limit write rate (IO per second) to a device" }, \
-	{ "dns", 0, FLAG_LIST, "Set custom DNS servers" }, \
+	{ "disable-content-trust", 0, FLAG_BOOL, "Skip image verification", .def = "true" }, \
+	{ "dns", 0, FLAG_LIST, "Set custom DNS servers", .check = spec_check_address }, \
 	{ "dns-option", 0, FLAG_LIST, "Set DNS options" }, \
 	{ "dns-opt", 0, FLAG_LIST, "Set DNS options", .hidden = true }, \
 	{ "dns-search", 0, FLAG_LIST, "Set custom DNS search domains" }, \
@@ -40,6 +45,7 @@
 	{ "env", 'e', FLAG_LIST, "Set environment variables", .check = spec_check_env }, \
 	{ "env-file", 0, FLAG_LIST, "Read in a file of environment variables" }, \
 	{ "expose", 0, FLAG_LIST, "Expose a port or a range of ports" }, \
+	{ "gpus", 0, FLAG_STRING, "GPU devices to add to the container ('all' to pass all GPUs)", .word = "gpu-request" }, \
 	{ "group-add", 0, FLAG_LIST, "Add additional groups to join" }, \
 	{ "health-cmd", 0, FLAG_STRING, "Command to run to check health" }, \
 	{ "health-interval", 0, FLAG_DURATION, "Time between running the check (ms|s|m|h)" }, \
@@ -50,9 +56,13 @@
 	{ "hostname", 'h', FLAG_STRING, "Container host name" }, \
 	{ "init", 0, FLAG_BOOL, "Run an init inside the container that forwards signals and reaps processes" }, \
 	{ "interactive", 'i', FLAG_BOOL, "Keep STDIN open even if not attached" }, \
+	{ "io-maxbandwidth", 0, FLAG_BYTES, "Maximum IO bandwidth limit for the system drive (Windows only)" }, \
+	{ "io-maxiops", 0, FLAG_INT, "Maximum IOps limit for the system drive (Windows only)", .word = "uint" }, \
 	{ "ip", 0, FLAG_STRING, "IPv4 address (e.g., 172.30.100.104)" }, \
 	{ "ip6", 0, FLAG_STRING, "IPv6 address (e.g., 2001:db8::33)" }, \
 	{ "ipc", 0, FLAG_STRING, "IPC mode to use" }, \
+	{ "isolation", 0, FLAG_STRING, "Container isolation technology" }, \
+	{ "kernel-memory", 0, FLAG_BYTES, "Kernel memory limit" }, \
 	{ "label", 'l', FLAG_LIST, "Set meta data on a container" }, \
 	{ "label-file", 0, FLAG_LIST, "Read in a line delimited file of labels" }, \
 	{ "link", 0, FLAG_LIST, "Add link to another container" }, \
@@ -75,6 +85,7 @@
 	{ "oom-score-adj", 0, FLAG_INT, "Tune host's OOM preferences (-1000 to 1000)" }, \
 	{ "pid", 0, FLAG_STRING, "PID namespace to use" }, \
 	{ "pids-limit", 0, FLAG_INT, "Tune container pids limit (set -1 for unlimited)" }, \
+	{ "platform", 0, FLAG_STRING, "Set platform if server is multi-platform capable" }, \
 	{ "privileged", 0, FLAG_BOOL, "Give extended privileges to this container" }, \
 	{ "publish", 'p', FLAG_LIST, "Publish a container's port(s) to the host" }, \
 	{ "publish-all", 'P', FLAG_BOOL, "Publish all exposed ports to random ports" }, \
@@ -88,10 +99,12 @@
 	{ "shm-size", 0, FLAG_BYTES, "Size of /dev/shm" }, \
 	{ "stop-signal", 0, FLAG_STRING, "Signal to stop the container" }, \
 	{ "stop-timeout", 0, FLAG_INT, "Timeout (in seconds) to stop a container" }, \
-	{ "sysctl", 0, FLAG_LIST, "Sysctl options", .word = "map" }, \
+	{ "storage-opt", 0, FLAG_LIST, "Storage driver options for the container" }, \
+	{ "sysctl", 0, FLAG_LIST, "Sysctl options", .word = "map", .check = spec_check_sysctl }, \
 	{ "tmpfs", 0, FLAG_LIST, "Mount a tmpfs directory" }, \
 	{ "tty", 't', FLAG_BOOL, "Allocate a pseudo-TTY" }, \
 	{ "ulimit", 0, FLAG_LIST, "Ulimit options", .word = "ulimit", .check = spec_check_ulimit }, \
+	{ "use-api-socket", 0, FLAG_BOOL, "Bind mount the API socket and required auth" }, \
 	{ "user", 'u', FLAG_STRING, "Username or UID (format: <name|uid>[:<group|gid>])" }, \
 	{ "userns", 0, FLAG_STRING, "User namespace to use" }, \
 	{ "uts", 0, FLAG_STRING, "UTS namespace to use" }, \

@@ -4,6 +4,7 @@
  * container. The first one is its mode; --ip, --network-alias and the like speak of that one.
  */
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -103,6 +104,9 @@ static int flat_flags(const struct flags *f, json_t *ep, struct err *e)
 						{ "net-alias", "Aliases", "alias", "network alias" }, { "link", "Links", NULL, NULL } };
 	static const struct flat texts[] = { { "ip", "IPv4Address", "ip", "IPv4 address" }, { "ip6", "IPv6Address", "ip6", "IPv6 address" } };
 
+	unsigned m[6];
+	int end = 0;
+
 	for (size_t i = 0; i < N(lists); i++) {
 		if (flag_given(f, lists[i].flag) && json_object_get(ep, lists[i].key))
 			return err_set(e, ERR_INVALID, "conflicting options: cannot specify both --%s and per-network %s", lists[i].flag, lists[i].field);
@@ -123,6 +127,8 @@ static int flat_flags(const struct flags *f, json_t *ep, struct err *e)
 			return -1;
 	if (!flag_given(f, "mac-address"))
 		return 0;
+	if (sscanf(flag_str(f, "mac-address"), "%2x:%2x:%2x:%2x:%2x:%2x%n", &m[0], &m[1], &m[2], &m[3], &m[4], &m[5], &end) != 6 || flag_str(f, "mac-address")[end])
+		return err_set(e, ERR_INVALID, "%.100s is not a valid mac address", flag_str(f, "mac-address"));
 	if (json_object_get(ep, "MacAddress"))
 		return err_set(e, ERR_INVALID, "conflicting options: cannot specify both --mac-address and per-network MAC address");
 	return put_text(ep, "MacAddress", flag_str(f, "mac-address"), e);

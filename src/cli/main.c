@@ -190,7 +190,7 @@ static int wrong_count(const struct command *cmd, const char *name)
 		fprintf(stderr, "kedge: 'kedge %s' requires %d argument%s\n", name, cmd->min, s);
 	else
 		fprintf(stderr, "kedge: 'kedge %s' requires at most %d argument%s\n", name, cmd->max, cmd->max == 1 ? "" : "s");
-	fprintf(stderr, "\nUsage:  kedge %s %s\n\nRun 'kedge %s --help' for more information\n", name, cmd->args, name);
+	fprintf(stderr, "\nUsage:  kedge %s %s\n\n%s 'kedge %s --help' for more information\n", name, cmd->args, cmd->max < 0 ? "See" : "Run", name);
 	return 1;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/spec.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
@@ -227,13 +228,20 @@ int spec_restart(const char *text, json_t **ret, struct err *e)
 
 int spec_ulimit(const char *text, json_t *ulimits, struct err *e)
 {
+	static const char *const known[] = { "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio", "rttime",
+					     "sigpending", "stack" };
 	char *name CLEANUP(mem_freep) = mem_strdup(text), *value = strchr(name, '='), *hard;
 	int64_t soft_n, hard_n;
+	size_t k;
 	json_t *u;
 
 	if (!value || value == name)
 		return err_set(e, ERR_INVALID, "invalid ulimit argument: %.100s", text);
 	*value++ = '\0';
+	for (k = 0; k < N(known) && !str_eq(known[k], name); k++)
+		;
+	if (k == N(known))
+		return err_set(e, ERR_INVALID, "invalid ulimit type: %.100s", name);
 	hard = strchr(value, ':');
 	if (hard)
 		*hard++ = '\0';
@@ -408,6 +416,29 @@ int spec_check_host(const char *text, struct err *why)
 	json_t *out CLEANUP(json_freep) = json_array();
 
 	return spec_host(text, out, why);
+}
+
+int spec_check_address(const char *text, struct err *why)
+{
+	struct in6_addr a;
+
+	if (inet_pton(AF_INET, text, &a) == 1 || inet_pton(AF_INET6, text, &a) == 1)
+		return 0;
+	return err_set(why, ERR_INVALID, "IP address is not correctly formatted: %.100s", text);
+}
+
+int spec_check_sysctl(const char *text, struct err *why)
+{
+	static const char *const ipc[] = { "kernel.msgmax=", "kernel.msgmnb=", "kernel.msgmni=", "kernel.sem=", "kernel.shmall=", "kernel.shmmax=", "kernel.shmmni=",
+					   "kernel.shm_rmid_forced=" };
+
+	for (size_t i = 0; i < N(ipc); i++) {
+		if (str_starts(text, ipc[i]))
+			return 0;
+	}
+	if (strchr(text, '=') && (str_starts(text, "net.") || str_starts(text, "fs.mqueue.")))
+		return 0;
+	return err_set(why, ERR_INVALID, "sysctl '%.100s' is not allowed", text);
 }
 
 int spec_check_attach(const char *text, struct err *why)

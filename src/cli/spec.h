@@ -40,6 +40,8 @@ int spec_check_env(const char *text, struct err *why);
 int spec_check_mount(const char *text, struct err *why);
 int spec_check_ulimit(const char *text, struct err *why);
 int spec_check_host(const char *text, struct err *why);
+int spec_check_address(const char *text, struct err *why);
+int spec_check_sysctl(const char *text, struct err *why);
 int spec_check_attach(const char *text, struct err *why);
 /* A JSON string, or an error when text is not UTF-8. NULL with e. */
 json_t *spec_text(const char *text, struct err *e);

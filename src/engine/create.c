@@ -8,6 +8,7 @@
 #include "engine/mounts.h"
 #include "engine/published.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -44,7 +45,7 @@ static const struct key host_keys[] = {
 	{ "Ulimits", LIST }, { "CpuCount", REFUSE, "Windows only" }, { "CpuPercent", REFUSE, "Windows only" }, { "IOMaximumIOps", REFUSE, "Windows only" },
 	{ "IOMaximumBandwidth", REFUSE, "Windows only" }, { "Mounts", LIST }, { "Tmpfs", OBJECT }, { "Sysctls", OBJECT }, { "Init", FLAG },
 	{ "StorageOpt", REFUSE, "the file system of containers has no quotas" }, { "MaskedPaths", LIST }, { "ReadonlyPaths", LIST }, { "Runtime", TEXT }, { "Annotations", OBJECT },
-	{ "KernelMemoryTCP", NUMBER },
+	{ "KernelMemoryTCP", NUMBER }, { "KernelMemory", REFUSE, "the kernel has no such limit any more, Memory counts its memory too" },
 };
 
 /* null, false, 0, "", [] and {} are what clients send for "not given"; -1 is docker's "default" for the swappiness. */
@@ -271,8 +272,9 @@ int create_check_host(json_t *h, struct err *e)
 	static const char *const ipc[] = { "", "private", "host", "none", "shareable", NULL }, *const hostly[] = { "", "host", NULL };
 	static const char *const cgroupns[] = { "", "private", "host", NULL }, *const isolation[] = { "", "default", NULL };
 	struct net_port *ports = NULL;
+	struct in6_addr address;
 	char *path = NULL;
-	size_t n = 0;
+	size_t n = 0, k;
 	json_t *v;
 
 	if (check_keys(h, "HostConfig.", host_keys, N(host_keys), e) < 0)
@@ -293,6 +295,10 @@ int create_check_host(json_t *h, struct err *e)
 		return err_set(e, ERR_INVALID, "HostConfig.Init: the init is part of kedge's own runtime, '%s' has none", json_str(h, "Runtime", ""));
 	}
 	free(path);
+	json_array_foreach(json_arr(h, "Dns"), k, v) {
+		if (inet_pton(AF_INET, json_string_value(v), &address) != 1 && inet_pton(AF_INET6, json_string_value(v), &address) != 1)
+			return err_set(e, ERR_INVALID, "invalid argument \"%s\" for HostConfig.Dns: IP address is not correctly formatted", json_string_value(v));
+	}
 	if (limits_check(h, e) < 0 || check_restart(h, e) < 0 || logopt_check(json_obj(h, "LogConfig"), e) < 0)
 		return -1;
 	if (net_ports_from_api(NULL, json_object_get(h, "PortBindings"), false, &ports, &n, e) < 0)
@@ -459,8 +465,15 @@ static void created(void *user, const struct err *e)
 {
 	struct creation *cr = user;
 	json_t *result = NULL;
+	struct err told;
 
 	(void)FAULT("engine.create");
+	/* Clients take "not found" for the image's and go and pull it; a network, a link or a driver that is not there is a bad request. */
+	if (e && e->kind == ERR_NOT_FOUND && !strstr(e->msg, "No such image")) {
+		told = *e;
+		told.kind = ERR_INVALID;
+		e = &told;
+	}
 	if (e && cr->c) {
 		cr->c->phase = PHASE_REMOVING;
 		container_free(cr->c);

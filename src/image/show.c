@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "image/image_priv.h"
+#include "image/registry/manifest.h"
 
 /* The Engine API's documents about images. */
 
@@ -84,6 +85,21 @@ json_t *image_inspect(struct images *im, const struct image *i)
 	json_object_set_new(meta, "LastTagTime", json_string(i->tagged ? str_time_ns(i->tagged, stamp, sizeof(stamp)) : "0001-01-01T00:00:00Z"));
 	json_object_set_new(o, "Metadata", meta);
 	return o;
+}
+
+int image_check_platform(const struct image *i, const char *ref, const char *platform, struct err *e)
+{
+	const char *variant = json_str(i->config, "variant", "");
+	struct platform want;
+	char text[128];
+
+	if (platform_parse(platform, &want, e) < 0)
+		return -1;
+	if (!want.given || platform_fits(&want, i->config))
+		return 0;
+	return err_set(e, ERR_NOT_FOUND, "image with reference %.300s was found but its platform (%s/%s%s%s) does not match the specified platform (%s)", ref,
+		       json_str(i->config, "os", "linux"), json_str(i->config, "architecture", ""), *variant ? "/" : "", variant,
+		       platform_text(&want, text, sizeof(text)));
 }
 
 /* Newest first, with the ids of those that the image was made from step by step on this engine. */

@@ -41,7 +41,9 @@ int platform_parse(const char *text, struct platform *ret, struct err *e)
 	for (size_t i = 0; i < n; i++) {
 		for (char *c = parts[i]; *c; c++)
 			*c = (char)(*c >= 'A' && *c <= 'Z' ? *c + 'a' - 'A' : *c);
-		if (n > 3 || !word_valid(parts[i]))
+		if (n > 3)
+			return err_set(e, ERR_INVALID, "\"%.100s\": cannot parse platform specifier: invalid argument", text);
+		if (!word_valid(parts[i]))
 			return err_set(e, ERR_INVALID, "\"%.100s\": unknown operating system or architecture: invalid argument", text);
 	}
 	if (n == 1 && is_os(parts[0])) {
