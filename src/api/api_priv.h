@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "api/api.h"
+#include "base/buf.h"
 
 enum { API_MINOR_MIN = 24, API_MINOR_MAX = 50 };
 #define API_VERSION_MIN "1.24"
@@ -13,6 +14,7 @@ enum { API_MINOR_MIN = 24, API_MINOR_MAX = 50 };
 /* Output waiting in a connection before its source is told to pause. */
 enum { API_QUEUE_HIGH = 1 << 20 };
 enum { API_BODY_MAX = 4 << 20, API_LARGE = 256 << 10 };
+#define API_TEXT_MAX (SIZE_MAX / 2)	/* of a reply: what the engine has to say has no limit */
 
 struct api {
 	struct loop *loop;
@@ -76,6 +78,7 @@ struct api_call *api_call_ref(struct api_call *c);
 void api_call_unref(struct api_call *c);
 /* Replies; nothing happens when the client has gone. */
 void api_reply_json(struct api_call *c, int status, json_t *doc_take);
+void api_reply_text(struct api_call *c, int status, struct buf *text);	/* JSON; text's memory goes with the reply, it is empty afterwards */
 void api_reply_empty(struct api_call *c, int status);
 void api_reply_err(struct api_call *c, const struct err *e);
 /* Docker's stream of JSON messages, begun by the first one; its end, with the error as status or, once begun, inside the stream. */

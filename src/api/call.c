@@ -4,6 +4,7 @@
 #include "api/api_priv.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/jsonw.h"
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -23,15 +24,24 @@ void api_call_unref(struct api_call *c)
 
 void api_reply_json(struct api_call *c, int status, json_t *doc_take)
 {
-	char *text;
+	struct buf b;
+
+	buf_init(&b, API_TEXT_MAX);
+	if (c->r)
+		jsonw_value(&b, doc_take);
+	json_decref(doc_take);
+	api_reply_text(c, status, &b);
+}
+
+void api_reply_text(struct api_call *c, int status, struct buf *text)
+{
+	size_t n = text->len;
 
 	if (c->r) {
-		text = json_text(doc_take);
-		http_reply(c->r, status, "application/json", text, strlen(text));
-		api_had(c->api, strlen(text));
-		free(text);
+		http_reply_take(c->r, status, "application/json", buf_take(text), n);
+		api_had(c->api, n);
 	}
-	json_decref(doc_take);
+	buf_done(text);
 }
 
 size_t api_write_json(struct api_call *c, const json_t *doc, const char *eol)

@@ -10,18 +10,18 @@
 
 static void api_list_now(struct api_call *c)
 {
-	json_t *filters = NULL, *list = NULL;
+	json_t *filters = NULL;
 	struct err e = { 0 };
+	struct buf b;
 	int64_t limit;
 
-	if (api_filters(c, &filters, &e) == 0 && api_query_int(c, "limit", -1, 1 << 30, 0, &limit, &e) == 0)
-		list = engine_list(c->api->engine, http_req_query_flag(c->r, "all", false), (int)limit,
-				   http_req_query_flag(c->r, "size", false), filters, &e);
-	json_decref(filters);
-	if (list)
-		api_reply_json(c, 200, list);
+	buf_init(&b, API_TEXT_MAX);
+	if (api_filters(c, &filters, &e) == 0 && api_query_int(c, "limit", -1, 1 << 30, 0, &limit, &e) == 0 &&
+	    engine_list(c->api->engine, http_req_query_flag(c->r, "all", false), (int)limit, http_req_query_flag(c->r, "size", false), filters, &b, &e) == 0)
+		api_reply_text(c, 200, &b);
 	else
 		api_reply_err(c, &e);
+	json_decref(filters);
 }
 
 static void api_list_measured(void *user, const struct err *e)
@@ -45,10 +45,11 @@ static void api_list(struct api_call *c)
 static void api_inspect_now(struct api_call *c)
 {
 	struct err e = { 0 };
-	json_t *doc = engine_inspect(c->api->engine, c->arg, http_req_query_flag(c->r, "size", false), &e);
+	struct buf b;
 
-	if (doc)
-		api_reply_json(c, 200, doc);
+	buf_init(&b, API_TEXT_MAX);
+	if (engine_inspect(c->api->engine, c->arg, http_req_query_flag(c->r, "size", false), &b, &e) == 0)
+		api_reply_text(c, 200, &b);
 	else
 		api_reply_err(c, &e);
 }

@@ -4,6 +4,7 @@
 
 #include "api/api_priv.h"
 #include "base/json.h"
+#include "base/jsonw.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "engine/prune.h"
@@ -35,24 +36,13 @@ static bool wanted(struct api_call *c, const char *type)
 	return i == 0;
 }
 
-static int count_users(const json_t *containers, const char *image)
-{
-	const json_t *o;
-	size_t i;
-	int n = 0;
-
-	json_array_foreach(containers, i, o)
-		n += str_eq(json_str(o, "ImageID", ""), image);
-	return n;
-}
-
-static json_t *df_images(struct api_call *c, const json_t *containers)
+static json_t *df_images(struct api_call *c)
 {
 	json_t *list = image_list(c->api->images, false, NULL, NULL), *o;
 	size_t i;
 
 	json_array_foreach(list, i, o) {
-		json_object_set_new(o, "Containers", json_integer(count_users(containers, json_str(o, "Id", ""))));
+		json_object_set_new(o, "Containers", json_integer(engine_image_users(c->api->engine, json_str(o, "Id", ""))));
 		json_object_set_new(o, "SharedSize", json_integer((json_int_t)image_shared_bytes(c->api->images, json_str(o, "Id", ""))));
 	}
 	return list ? list : json_array();
@@ -61,20 +51,25 @@ static json_t *df_images(struct api_call *c, const json_t *containers)
 static void api_df_volumes(void *user, const json_t *volumes, const struct err *e)
 {
 	struct api_call *c = user;
-	json_t *doc, *containers;
+	struct buf b;
 
 	if (e) {
 		api_reply_err(c, e);
 	} else if (c->r) {
-		doc = json_object();
-		containers = engine_list(c->api->engine, true, 0, true, NULL, NULL);
-		json_object_set_new(doc, "LayersSize", json_integer(wanted(c, "image") ? (json_int_t)images_layers_bytes(c->api->images) : 0));
-		json_object_set_new(doc, "Images", wanted(c, "image") ? df_images(c, containers) : json_null());
-		json_object_set_new(doc, "Containers", wanted(c, "container") ? json_incref(containers) : json_null());
-		json_object_set_new(doc, "Volumes", wanted(c, "volume") ? json_incref((json_t *)volumes) : json_null());
-		json_object_set_new(doc, "BuildCache", wanted(c, "build-cache") ? builds_usage(c->api->builds) : json_null());
-		json_decref(containers);
-		api_reply_json(c, 200, doc);
+		json_t *images CLEANUP(json_freep) = wanted(c, "image") ? df_images(c) : NULL;
+		json_t *cache CLEANUP(json_freep) = wanted(c, "build-cache") ? builds_usage(c->api->builds) : NULL;
+
+		buf_init(&b, API_TEXT_MAX);
+		(void)buf_addc(&b, '{');
+		jsonw_key_i64(&b, "LayersSize", images ? (int64_t)images_layers_bytes(c->api->images) : 0);
+		jsonw_key_value(&b, "Images", images);
+		jsonw_key(&b, "Containers");
+		if (!wanted(c, "container") || engine_list(c->api->engine, true, 0, true, NULL, &b, NULL) < 0)
+			jsonw_value(&b, NULL);
+		jsonw_key_value(&b, "Volumes", wanted(c, "volume") ? volumes : NULL);
+		jsonw_key_value(&b, "BuildCache", cache);
+		(void)buf_addc(&b, '}');
+		api_reply_text(c, 200, &b);
 	}
 	api_call_unref(c);
 }

@@ -11,4 +11,5 @@ libbase_a_SOURCES = \
 	src/base/file.c src/base/file.h \
 	src/base/map.c src/base/map.h \
 	src/base/json.c src/base/json.h \
+	src/base/jsonw.c src/base/jsonw.h \
 	src/base/ignore.c src/base/ignore.h

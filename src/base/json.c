@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/jsonw.h"
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -133,9 +134,10 @@ json_t *json_parse_file_at(int dirfd, const char *path, size_t limit, struct err
 
 char *json_text(const json_t *o)
 {
-	char *s = json_dumps(o, JSON_COMPACT | JSON_ENCODE_ANY);
+	struct buf b = { .limit = SIZE_MAX / 2 };
 
-	return s ? s : mem_strdup("null");
+	jsonw_value(&b, o);
+	return buf_take(&b);
 }
 
 json_t *json_bytes(const char *p, size_t n)

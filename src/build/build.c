@@ -637,21 +637,17 @@ static void swept(void *user, const struct err *e)
 static int sweep_one(const char *id, json_t *doc, void *user)
 {
 	struct builds *bs = user;
-	CLEANUP(mem_freep) char *prefix = mem_printf("/build_%s_", id);
-	CLEANUP(json_freep) json_t *list = engine_list(bs->engine, true, 0, false, NULL, NULL);
+	CLEANUP(mem_freep) char *prefix = mem_printf("build_%s_", id);
+	CLEANUP(strv_freep) char **list = engine_named(bs->engine, prefix);
 	struct sweep *sw = mem_zalloc(sizeof(*sw));
-	json_t *c;
-	size_t i;
 
 	(void)doc;
 	*sw = (struct sweep){ .bs = bs, .id = mem_strdup(id), .left = 1 };
 	bs->holds++;
 	log_info("build", "removing what the build %s has left", id);
-	json_array_foreach(list, i, c) {
-		if (!str_starts(json_at(json_arr(c, "Names"), 0), prefix))
-			continue;
+	for (char **c = list; c && *c; c++) {
 		sw->left++;
-		engine_remove(bs->engine, json_str(c, "Id", ""), true, true, swept, sw);
+		engine_remove(bs->engine, *c, true, true, swept, sw);
 	}
 	sw->left--;
 	sweep_end(sw);

@@ -23,6 +23,7 @@
 
 #include "base/file.h"
 #include "engine/engine_priv.h"
+#include "engine/mounts.h"
 #include "engine/rootview.h"
 #include "engine/tarin.h"
 #include "engine/tarout.h"
@@ -395,11 +396,9 @@ static int prepare_view(struct engine_archive *a, struct container *c, struct er
 	a->view.write = a->kind == KIND_PUT;
 	a->view.read_only = json_flag(doc_host(c), "ReadonlyRootfs", false);
 	if (a->kind != KIND_EXPORT) {
-		json_t *doc = engine_inspect(a->en, c->id, false, NULL);
 		char *run_dir CLEANUP(mem_freep) = container_run_dir(c);
 
-		a->view.mounts = json_copy(json_object_get(doc, "Mounts"));
-		json_decref(doc);
+		a->view.mounts = doc_mounts(c) ? json_deep_copy(doc_mounts(c)) : json_array();
 		for (size_t i = 0; i < N(files); i++)
 			json_array_append_new(a->view.mounts, json_pack("{s:o, s:o}", "Source", json_sprintf("%s/files/%s", run_dir, files[i]),
 									"Destination", json_sprintf("/etc/%s", files[i])));

@@ -380,30 +380,38 @@ const json_t *endpoint_record(const struct container *c, const char *network_id)
 	return NULL;
 }
 
-static json_t *value(const json_t *o, const char *key)
+static void write_endpoint(struct buf *b, const json_t *want, const json_t *is)
 {
-	json_t *v = json_object_get(o, key);
+	const json_t *names = json_arr(is, "DNSNames");
 
-	return v ? json_incref(v) : json_null();
+	(void)buf_addc(b, '{');
+	jsonw_key_value(b, "IPAMConfig", json_object_get(want, "IPAMConfig"));
+	jsonw_key_value(b, "Links", json_object_get(want, "Links"));
+	jsonw_key_value(b, "Aliases", json_object_get(want, "Aliases"));
+	jsonw_key_str(b, "MacAddress", json_str(is, "MacAddress", json_str(want, "MacAddress", "")));
+	jsonw_key_value(b, "DriverOpts", json_object_get(want, "DriverOpts"));
+	jsonw_key_i64(b, "GwPriority", json_i64(want, "GwPriority", 0));
+	jsonw_key_str(b, "NetworkID", json_str(want, "NetworkID", ""));
+	jsonw_key_str(b, "EndpointID", json_str(is, "EndpointID", ""));
+	jsonw_key_str(b, "Gateway", json_str(is, "Gateway", ""));
+	jsonw_key_str(b, "IPAddress", json_str(is, "IPAddress", ""));
+	jsonw_key_i64(b, "IPPrefixLen", json_i64(is, "IPPrefixLen", 0));
+	jsonw_key_str(b, "IPv6Gateway", json_str(is, "IPv6Gateway", ""));
+	jsonw_key_str(b, "GlobalIPv6Address", json_str(is, "GlobalIPv6Address", ""));
+	jsonw_key_i64(b, "GlobalIPv6PrefixLen", json_i64(is, "GlobalIPv6PrefixLen", 0));
+	jsonw_key_value(b, "DNSNames", json_array_size(names) ? names : NULL);
+	(void)buf_addc(b, '}');
 }
 
-static json_t *endpoint_shape(const json_t *want, const json_t *is)
+void endpoints_write(struct buf *b, const struct container *c)
 {
-	return json_pack("{s:o, s:o, s:o, s:s, s:o, s:i, s:s, s:s, s:s, s:s, s:i, s:s, s:s, s:i, s:o}", "IPAMConfig", value(want, "IPAMConfig"),
-			 "Links", value(want, "Links"), "Aliases", value(want, "Aliases"), "MacAddress", json_str(is, "MacAddress", json_str(want, "MacAddress", "")),
-			 "DriverOpts", value(want, "DriverOpts"), "GwPriority", (int)json_i64(want, "GwPriority", 0), "NetworkID",
-			 json_str(want, "NetworkID", ""), "EndpointID", json_str(is, "EndpointID", ""), "Gateway", json_str(is, "Gateway", ""), "IPAddress",
-			 json_str(is, "IPAddress", ""), "IPPrefixLen", (int)json_i64(is, "IPPrefixLen", 0), "IPv6Gateway", json_str(is, "IPv6Gateway", ""),
-			 "GlobalIPv6Address", json_str(is, "GlobalIPv6Address", ""), "GlobalIPv6PrefixLen", (int)json_i64(is, "GlobalIPv6PrefixLen", 0),
-			 "DNSNames", json_array_size(json_arr(is, "DNSNames")) ? value(is, "DNSNames") : json_null());
-}
-
-json_t *endpoints_shape(const struct container *c)
-{
-	json_t *out = json_object(), *ep;
 	const char *network;
+	json_t *ep;
 
-	json_object_foreach(json_obj(c->doc, "Networks"), network, ep)
-		json_object_set_new(out, network, endpoint_shape(ep, endpoint_record(c, json_str(ep, "NetworkID", ""))));
-	return out;
+	(void)buf_addc(b, '{');
+	json_object_foreach(json_obj(c->doc, "Networks"), network, ep) {
+		jsonw_key(b, network);
+		write_endpoint(b, ep, endpoint_record(c, json_str(ep, "NetworkID", "")));
+	}
+	(void)buf_addc(b, '}');
 }

@@ -27,7 +27,7 @@ void endpoints_renamed(struct container *c);
 void endpoints_events(struct container *c, const char *action);
 /* Its part of c->net, borrowed; NULL: none. */
 const json_t *endpoint_record(const struct container *c, const char *network_id);
-json_t *endpoints_shape(const struct container *c);	/* NetworkSettings.Networks; new reference */
+void endpoints_write(struct buf *b, const struct container *c);	/* NetworkSettings.Networks, as text */
 
 /* networks.c */
 void event_network(struct engine *en, const char *action, const char *id, const char *name, const char *container);	/* container: may be NULL */

@@ -167,6 +167,30 @@ static const char *image_in_use(void *user, const char *image_id, bool *running)
 	return found;
 }
 
+unsigned engine_image_users(struct engine *en, const char *image_id)
+{
+	struct container *c;
+	unsigned n = 0;
+	size_t it = 0;
+
+	while ((c = map_next(en->by_id, &it, NULL)))
+		n += str_eq(json_str(c->doc, "Image", ""), image_id);
+	return n;
+}
+
+char **engine_named(struct engine *en, const char *prefix)
+{
+	struct container *c;
+	char **v = NULL;
+	size_t it = 0;
+
+	while ((c = map_next(en->by_id, &it, NULL))) {
+		if (str_starts(container_name(c), prefix))
+			v = strv_add(v, c->id);
+	}
+	return v;
+}
+
 static void read_os(struct engine *en)
 {
 	struct buf b = BUF_INIT;

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "image/image.h"
 #include "loop/loop.h"
@@ -68,9 +69,15 @@ void engine_wait_cancel(struct engine_wait *w);
 /* Measures what a container (NULL: each) takes on disk. "size" in the documents below tells what was measured last. */
 void engine_measure(struct engine *en, const char *ref, engine_done *done, void *user);
 
+/* Appended as JSON text: ContainerSummary[], ContainerInspectResponse. 0, or -1 with e and b as it was. */
+int engine_list(struct engine *en, bool all, int limit, bool size, const json_t *filters, struct buf *b, struct err *e);
+int engine_inspect(struct engine *en, const char *ref, bool size, struct buf *b, struct err *e);
+/* How many containers were made of an image. */
+unsigned engine_image_users(struct engine *en, const char *image_id);
+/* The ids of the containers whose names begin with prefix; NULL-terminated, the caller frees with strv_free. NULL: none. */
+char **engine_named(struct engine *en, const char *prefix);
+
 /* New references. */
-json_t *engine_list(struct engine *en, bool all, int limit, bool size, const json_t *filters, struct err *e);	/* ContainerSummary[] */
-json_t *engine_inspect(struct engine *en, const char *ref, bool size, struct err *e);
 json_t *engine_top(struct engine *en, const char *ref, const char *ps_args, struct err *e);			/* {"Titles", "Processes"} */
 json_t *engine_info(struct engine *en);			/* SystemInfo */
 json_t *engine_version(struct engine *en);		/* SystemVersion */

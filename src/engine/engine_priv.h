@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/id.h"
 #include "base/json.h"
+#include "base/jsonw.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"

@@ -7,53 +7,103 @@
 #include "engine/published.h"
 #include "engine/size.h"
 
-static json_t *network_settings(const struct container *c)
+static void write_network_settings(struct buf *b, const struct container *c)
 {
-	json_t *networks = endpoints_shape(c);
 	/* What was there before there were several networks speaks of the default one only. */
-	const json_t *n = json_object_get(networks, "bridge");
+	const json_t *want = json_object_get(json_obj(c->doc, "Networks"), "bridge");
+	const json_t *n = want ? endpoint_record(c, json_str(want, "NetworkID", "")) : NULL;
+	json_t *ports CLEANUP(json_freep) = published_settings(c);
 
-	return json_pack("{s:s, s:s, s:s, s:o, s:b, s:s, s:i, s:n, s:n, s:s, s:s, s:s, s:i, s:s, s:i, s:s, s:s, s:o}",
-			 "Bridge", "", "SandboxID", c->net ? c->id : "", "SandboxKey", json_str(c->net, "NetNS", ""), "Ports", published_settings(c),
-			 "HairpinMode", 0, "LinkLocalIPv6Address", "", "LinkLocalIPv6PrefixLen", 0, "SecondaryIPAddresses", "SecondaryIPv6Addresses",
-			 "EndpointID", json_str(n, "EndpointID", ""), "Gateway", json_str(n, "Gateway", ""), "GlobalIPv6Address",
-			 json_str(n, "GlobalIPv6Address", ""),
-			 "GlobalIPv6PrefixLen", (int)json_i64(n, "GlobalIPv6PrefixLen", 0), "IPAddress", json_str(n, "IPAddress", ""), "IPPrefixLen",
-			 (int)json_i64(n, "IPPrefixLen", 0), "IPv6Gateway", json_str(n, "IPv6Gateway", ""), "MacAddress", json_str(n, "MacAddress", ""), "Networks", networks);
+	(void)buf_addc(b, '{');
+	jsonw_key_str(b, "Bridge", "");
+	jsonw_key_str(b, "SandboxID", c->net ? c->id : "");
+	jsonw_key_str(b, "SandboxKey", json_str(c->net, "NetNS", ""));
+	jsonw_key_value(b, "Ports", ports);
+	jsonw_key_value(b, "HairpinMode", json_false());
+	jsonw_key_str(b, "LinkLocalIPv6Address", "");
+	jsonw_key_i64(b, "LinkLocalIPv6PrefixLen", 0);
+	jsonw_key_value(b, "SecondaryIPAddresses", NULL);
+	jsonw_key_value(b, "SecondaryIPv6Addresses", NULL);
+	jsonw_key_str(b, "EndpointID", json_str(n, "EndpointID", ""));
+	jsonw_key_str(b, "Gateway", json_str(n, "Gateway", ""));
+	jsonw_key_str(b, "GlobalIPv6Address", json_str(n, "GlobalIPv6Address", ""));
+	jsonw_key_i64(b, "GlobalIPv6PrefixLen", json_i64(n, "GlobalIPv6PrefixLen", 0));
+	jsonw_key_str(b, "IPAddress", json_str(n, "IPAddress", ""));
+	jsonw_key_i64(b, "IPPrefixLen", json_i64(n, "IPPrefixLen", 0));
+	jsonw_key_str(b, "IPv6Gateway", json_str(n, "IPv6Gateway", ""));
+	jsonw_key_str(b, "MacAddress", json_str(n, "MacAddress", json_str(want, "MacAddress", "")));
+	jsonw_key(b, "Networks");
+	endpoints_write(b, c);
+	(void)buf_addc(b, '}');
 }
 
-json_t *engine_inspect(struct engine *en, const char *ref, bool size, struct err *e)
+static void key_path(struct buf *b, const char *key, const char *dir, const char *name)
 {
+	char *path CLEANUP(mem_freep) = mem_printf("%s/%s", dir, name);
+
+	jsonw_key_str(b, key, path);
+}
+
+static void key_of_doc(struct buf *b, const struct container *c, const char *key)
+{
+	jsonw_key_value(b, key, json_object_get(c->doc, key));
+}
+
+int engine_inspect(struct engine *en, const char *ref, bool size, struct buf *b, struct err *e)
+{
+	static const char *const empty[] = { "MountLabel", "ProcessLabel", "AppArmorProfile" }, *const nulls[] = { "OnBuild", "Volumes" };
 	struct container *c = engine_find(en, ref, e);
 	char *dir CLEANUP(mem_freep) = NULL, *run_dir CLEANUP(mem_freep) = NULL, *log CLEANUP(mem_freep) = NULL;
-	json_t *out, *config;
+	json_t *execs CLEANUP(json_freep) = NULL, *config CLEANUP(json_freep) = NULL, *host CLEANUP(json_freep) = NULL;
 
 	if (!c)
-		return NULL;
+		return -1;
 	dir = container_dir(c);
 	run_dir = container_run_dir(c);
 	log = doc_log_path(c);
+	execs = exec_ids(c);
 	config = published_config(doc_config(c));
-	if (!json_object_get(config, "OnBuild"))
-		json_object_set_new(config, "OnBuild", json_null());
-	if (!json_object_get(config, "Volumes"))
-		json_object_set_new(config, "Volumes", json_null());
-	out = json_pack("{s:s, s:O, s:O, s:O, s:O, s:O, s:o, s:o, s:o, s:o, s:O, s:O, s:s, s:s, s:s, s:s, s:s, s:o, s:o}",
-			"Id", c->id, "Created", json_object_get(c->doc, "Created"), "Path", json_object_get(c->doc, "Path"),
-			"Args", json_object_get(c->doc, "Args"), "State", doc_state(c), "Image", json_object_get(c->doc, "Image"),
-			"ResolvConfPath", json_sprintf("%s/files/resolv.conf", run_dir), "HostnamePath", json_sprintf("%s/files/hostname", run_dir),
-			"HostsPath", json_sprintf("%s/files/hosts", run_dir),
-			"LogPath", json_string(str_eq(doc_log_driver(c), "json-file") ? log : ""), "Name", json_object_get(c->doc, "Name"),
-			"RestartCount", json_object_get(c->doc, "RestartCount"), "Driver", "overlay2", "Platform", "linux", "MountLabel", "",
-			"ProcessLabel", "", "AppArmorProfile", "", "ExecIDs", exec_ids(c), "HostConfig", published_host(doc_host(c)));
-	json_object_set_new(out, "GraphDriver", json_pack("{s:s, s:{s:o, s:o}}", "Name", "overlay2", "Data",
-							 "UpperDir", json_sprintf("%s/upper", dir), "WorkDir", json_sprintf("%s/work", dir)));
-	json_object_set_new(out, "Mounts", mounts_shape(doc_mounts(c)));
-	json_object_set_new(out, "Config", config);
-	json_object_set_new(out, "NetworkSettings", network_settings(c));
+	host = published_host(doc_host(c));
+	(void)buf_addc(b, '{');
+	jsonw_key_str(b, "Id", c->id);
+	key_of_doc(b, c, "Created");
+	key_of_doc(b, c, "Path");
+	key_of_doc(b, c, "Args");
+	key_of_doc(b, c, "State");
+	key_of_doc(b, c, "Image");
+	key_path(b, "ResolvConfPath", run_dir, "files/resolv.conf");
+	key_path(b, "HostnamePath", run_dir, "files/hostname");
+	key_path(b, "HostsPath", run_dir, "files/hosts");
+	jsonw_key_str(b, "LogPath", str_eq(doc_log_driver(c), "json-file") ? log : "");
+	key_of_doc(b, c, "Name");
+	key_of_doc(b, c, "RestartCount");
+	jsonw_key_str(b, "Driver", "overlay2");
+	jsonw_key_str(b, "Platform", "linux");
+	for (size_t i = 0; i < N(empty); i++)
+		jsonw_key_str(b, empty[i], "");
+	jsonw_key_value(b, "ExecIDs", execs);
+	jsonw_key_value(b, "HostConfig", host);
+	jsonw_key(b, "GraphDriver");
+	(void)buf_addc(b, '{');
+	jsonw_key_str(b, "Name", "overlay2");
+	jsonw_key(b, "Data");
+	(void)buf_addc(b, '{');
+	key_path(b, "UpperDir", dir, "upper");
+	key_path(b, "WorkDir", dir, "work");
+	(void)buf_adds(b, "}}");
+	jsonw_key(b, "Mounts");
+	mounts_write(b, doc_mounts(c));
+	for (size_t i = 0; i < N(nulls); i++) {
+		if (!json_object_get(config, nulls[i]))
+			json_object_set_new(config, nulls[i], json_null());
+	}
+	jsonw_key_value(b, "Config", config);
+	jsonw_key(b, "NetworkSettings");
+	write_network_settings(b, c);
 	if (size)
-		size_put(c, out);
-	return out;
+		size_write(b, c);
+	(void)buf_addc(b, '}');
+	return 0;
 }
 
 bool engine_container_tty(struct engine *en, const char *ref, bool *tty, struct err *e)

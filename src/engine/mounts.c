@@ -493,20 +493,23 @@ json_t *mounts_oci(const json_t *p, size_t index, const char *bundle)
 	return m;
 }
 
-json_t *mounts_shape(const json_t *points)
+void mounts_write(struct buf *b, const json_t *points)
 {
 	static const char *const keys[] = { "Type", "Name", "Source", "Destination", "Driver", "Mode", "RW", "Propagation" };
-	json_t *out = json_array(), *v;
+	json_t *v;
 	size_t i;
 
+	(void)buf_addc(b, '[');
 	json_array_foreach(points, i, v) {
-		json_t *p = json_object();
-
+		jsonw_item(b);
+		(void)buf_addc(b, '{');
 		for (size_t k = 0; k < N(keys); k++) {
-			if (json_object_get(v, keys[k]))
-				json_object_set(p, keys[k], json_object_get(v, keys[k]));
+			const json_t *part = json_object_get(v, keys[k]);
+
+			if (part)
+				jsonw_key_value(b, keys[k], part);
 		}
-		json_array_append_new(out, p);
+		(void)buf_addc(b, '}');
 	}
-	return out;
+	(void)buf_addc(b, ']');
 }

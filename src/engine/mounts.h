@@ -27,8 +27,7 @@ json_t *mounts_oci(const json_t *point, size_t index, const char *bundle);
  * that shares its mounts with the host. Then the OCI mount's source is <bundle>/source-<index>.
  */
 bool mounts_prepared(const json_t *point);
-/* The API's part of it: new array of MountPoint. */
-json_t *mounts_shape(const json_t *points);
+void mounts_write(struct buf *b, const json_t *points);		/* the API's part of them: an array of MountPoint, as text */
 json_t *doc_mounts(const struct container *c);	/* borrowed, may be NULL */
 
 /* provide.c: makes the volumes a new container names, fills them from the image; then done. On failure what it made is gone again. */

@@ -57,9 +57,8 @@ json_t *published_settings(const struct container *c)
 /* ---- ContainerSummary ---- */
 
 struct listing {
-	json_t *out;
-	const char *proto;		/* the word that type is made of */
-	json_t *type;			/* one for many entries */
+	published_fn *fn;
+	void *user;
 	unsigned char seen[3][8192];	/* a bit a port: tcp, udp, others */
 };
 
@@ -68,31 +67,17 @@ static unsigned char *seen_of(struct listing *l, const char *proto)
 	return l->seen[str_eq(proto, "tcp") ? 0 : str_eq(proto, "udp") ? 1 : 2];
 }
 
-static void type_set(struct listing *l, const char *proto)
-{
-	json_decref(l->type);
-	l->type = json_string(proto);
-}
-
 static void on_published(void *user, const struct net_published *p)
 {
-	json_t *ip = json_string(p->host_ip), *one;
 	struct listing *l = user;
 	unsigned char *seen = seen_of(l, p->proto);
 
-	type_set(l, p->proto);
 	for (unsigned i = 0; i < p->count; i++) {
 		unsigned port = p->port + i;
 
 		seen[port / 8] |= (unsigned char)(1 << port % 8);
-		one = json_object();
-		json_object_set_nocheck(one, "IP", ip);
-		json_object_set_new_nocheck(one, "PrivatePort", json_integer(port));
-		json_object_set_new_nocheck(one, "PublicPort", json_integer(p->host_port + i));
-		json_object_set_nocheck(one, "Type", l->type);
-		json_array_append_new(l->out, one);
+		l->fn(l->user, p->host_ip, port, p->host_port + i, p->proto);
 	}
-	json_decref(ip);
 }
 
 /* "80/tcp", "8000-8999/udp" */
@@ -102,25 +87,23 @@ static void exposed(struct listing *l, const char *key)
 	unsigned char *seen = seen_of(l, proto);
 	unsigned long from = strtoul(key, NULL, 10), to = dash ? strtoul(dash + 1, NULL, 10) : from;
 
-	type_set(l, proto);
 	for (unsigned long port = from; port <= to && port <= UINT16_MAX; port++)
 		if (!(seen[port / 8] & 1 << port % 8))
-			json_array_append_new(l->out, json_pack("{s:i, s:O}", "PrivatePort", (int)port, "Type", l->type));
+			l->fn(l->user, NULL, (unsigned)port, 0, proto);
 }
 
-json_t *published_list(const struct container *c)
+void published_each(const struct container *c, published_fn *fn, void *user)
 {
 	CLEANUP(mem_freep) struct listing *l = NULL;
-	json_t *out = json_array(), *v;
 	const char *key;
+	json_t *v;
 
 	if (c->phase != PHASE_RUNNING || (!json_array_size(json_arr(c->net, "Binds")) && !json_object_size(json_obj(doc_config(c), "ExposedPorts"))))
-		return out;
+		return;
 	l = mem_zalloc(sizeof(*l));
-	l->out = out;
+	l->fn = fn;
+	l->user = user;
 	net_record_ports_each(c->net, on_published, l);
 	json_object_foreach(json_obj(doc_config(c), "ExposedPorts"), key, v)
 		exposed(l, key);
-	json_decref(l->type);
-	return out;
 }

@@ -9,8 +9,9 @@ void published_fold(json_t *config, json_t *host);
 /* Copies (the rest is shared) with a key for each port again. New references. */
 json_t *published_config(const json_t *config);
 json_t *published_host(const json_t *host);
-/* NetworkSettings.Ports of an inspection, and Ports of a list's entry. New references. */
-json_t *published_settings(const struct container *c);
-json_t *published_list(const struct container *c);
+json_t *published_settings(const struct container *c);	/* NetworkSettings.Ports of an inspection; new reference */
+/* Each port of a running container as a list shows them: published ones, then those only exposed (host_ip NULL, host_port 0). */
+typedef void published_fn(void *user, const char *host_ip, unsigned port, unsigned host_port, const char *proto);
+void published_each(const struct container *c, published_fn *fn, void *user);
 
 #endif

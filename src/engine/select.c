@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/filter.h"
+#include "engine/mounts.h"
 
 static bool one_of(const char *word, const char *const *words)
 {
@@ -108,20 +109,15 @@ static bool ancestor(const json_t *filters, const struct container *c)
 
 	for (i = 0; (w = filter_value(filters, "ancestor", i)); i++) {
 		struct image *want = image_find(c->en->images, w, NULL), *im;
-		char *at CLEANUP(mem_freep) = mem_strdup(id);
+		const char *at = id;
 
 		for (int hops = 0; want && hops < 128; hops++) {
-			json_t *doc;
-
 			if (str_eq(image_id(want), at))
 				return true;
 			im = *at ? image_find(c->en->images, at, NULL) : NULL;
 			if (!im)
 				break;
-			doc = image_inspect(c->en->images, im);
-			free(at);
-			at = mem_strdup(json_str(doc, "Parent", ""));
-			json_decref(doc);
+			at = image_parent(im);
 		}
 	}
 	return i == 0;
@@ -142,46 +138,6 @@ static bool exited_ok(const json_t *filters, const struct container *c)
 		return true;
 	snprintf(code, sizeof(code), "%lld", (long long)json_i64(doc_state(c), "ExitCode", 0));
 	return doc_time(doc_state(c), "StartedAt") && !json_flag(doc_state(c), "Running", false) && filter_exact(filters, "exited", code);
-}
-
-bool select_early(const struct select *s, const struct container *c)
-{
-	const json_t *f = s->filters, *state = doc_state(c);
-	int64_t at;
-
-	if (!s->all && !json_flag(state, "Running", false))
-		return false;
-	if (s->before || s->since) {
-		at = doc_time(c->doc, "Created");
-		if ((s->before && at >= s->before) || (s->since && at <= s->since))
-			return false;
-	}
-	if (!f)
-		return true;
-	return filter_prefix(f, "id", c->id) && name_ok(f, c) && filter_labels(f, "label", json_obj(doc_config(c), "Labels")) &&
-	       filter_exact(f, "status", json_str(state, "Status", "")) && exited_ok(f, c) &&
-	       filter_exact(f, "health", json_str(json_obj(state, "Health"), "Status", "none")) &&
-	       (!filter_count(f, "is-task") || filter_exact(f, "is-task", "false") || filter_exact(f, "is-task", "0")) && ancestor(f, c);
-}
-
-static bool ports_ok(const json_t *filters, const char *key, const char *field, const json_t *ports)
-{
-	const char *w, *proto;
-	uint64_t from, to;
-	json_t *p;
-	size_t i, k;
-
-	for (i = 0; (w = filter_value(filters, key, i)); i++) {
-		if (!port_range(w, &from, &to, &proto))
-			continue;
-		json_array_foreach(ports, k, p) {
-			uint64_t port = (uint64_t)json_i64(p, field, 0);
-
-			if (port >= from && port <= to && str_eq(proto, json_str(p, "Type", "")))
-				return true;
-		}
-	}
-	return i == 0;
 }
 
 static bool volume_ok(const json_t *filters, const json_t *mounts)
@@ -217,10 +173,40 @@ static bool network_ok(const json_t *filters, const json_t *networks)
 	return false;
 }
 
-bool select_summary(const struct select *s, const json_t *doc)
+bool select_container(const struct select *s, const struct container *c)
 {
-	const json_t *f = s->filters, *ports = json_arr(doc, "Ports");
+	const json_t *f = s->filters, *state = doc_state(c);
+	int64_t at;
 
-	return !f || (volume_ok(f, json_arr(doc, "Mounts")) && network_ok(f, json_obj(json_obj(doc, "NetworkSettings"), "Networks")) &&
-		      ports_ok(f, "publish", "PublicPort", ports) && ports_ok(f, "expose", "PrivatePort", ports));
+	if (!s->all && !json_flag(state, "Running", false))
+		return false;
+	if (s->before || s->since) {
+		at = doc_time(c->doc, "Created");
+		if ((s->before && at >= s->before) || (s->since && at <= s->since))
+			return false;
+	}
+	if (!f)
+		return true;
+	return filter_prefix(f, "id", c->id) && name_ok(f, c) && filter_labels(f, "label", json_obj(doc_config(c), "Labels")) &&
+	       filter_exact(f, "status", json_str(state, "Status", "")) && exited_ok(f, c) &&
+	       filter_exact(f, "health", json_str(json_obj(state, "Health"), "Status", "none")) &&
+	       (!filter_count(f, "is-task") || filter_exact(f, "is-task", "false") || filter_exact(f, "is-task", "0")) &&
+	       volume_ok(f, doc_mounts(c)) && network_ok(f, json_obj(c->doc, "Networks")) && ancestor(f, c);
+}
+
+bool select_has(const struct select *s, const char *key)
+{
+	return filter_count(s->filters, key);
+}
+
+bool select_port(const struct select *s, const char *key, unsigned port, const char *proto)
+{
+	const char *w, *want;
+	uint64_t from, to;
+
+	for (size_t i = 0; (w = filter_value(s->filters, key, i)); i++) {
+		if (port_range(w, &from, &to, &want) && port >= from && port <= to && str_eq(proto, want))
+			return true;
+	}
+	return false;
 }

@@ -11,9 +11,10 @@ struct select {
 	int64_t before, since;	/* creation times, 0: none */
 };
 int select_init(struct select *s, struct engine *en, const json_t *filters, bool all, struct err *e);
-/* What can be told without the summary: most containers drop out here. */
-bool select_early(const struct select *s, const struct container *c);
-/* The rest, on the API's ContainerSummary. */
-bool select_summary(const struct select *s, const json_t *doc);
+/* All filters but "publish" and "expose", which are about what a list shows of ports. */
+bool select_container(const struct select *s, const struct container *c);
+bool select_has(const struct select *s, const char *key);	/* the filter is given */
+/* Is the port within one of the ranges of key's values? */
+bool select_port(const struct select *s, const char *key, unsigned port, const char *proto);
 
 #endif

@@ -133,12 +133,10 @@ void engine_measure(struct engine *en, const char *ref, engine_done *done, void 
 	work_start(en->pool, &m->work);
 }
 
-void size_put(const struct container *c, json_t *doc)
+void size_write(struct buf *b, const struct container *c)
 {
 	struct image *im = image_find(c->en->images, json_str(c->doc, "Image", ""), NULL);
-	json_t *inspect = im ? image_inspect(c->en->images, im) : NULL;
 
-	doc_set(doc, "SizeRw", json_integer(c->size_rw));
-	doc_set(doc, "SizeRootFs", json_integer(c->size_rw + json_i64(inspect, "Size", 0)));
-	json_decref(inspect);
+	jsonw_key_i64(b, "SizeRw", c->size_rw);
+	jsonw_key_i64(b, "SizeRootFs", c->size_rw + (im ? (int64_t)image_bytes(im) : 0));
 }

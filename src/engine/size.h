@@ -4,7 +4,7 @@
 
 #include "engine/engine_priv.h"
 
-/* "SizeRw" and "SizeRootFs" of the last engine_measure() into the API's document; a container that was never measured has 0. */
-void size_put(const struct container *c, json_t *doc);
+/* "SizeRw" and "SizeRootFs" of the last engine_measure() as members of the API's document; a container that was never measured has 0. */
+void size_write(struct buf *b, const struct container *c);
 
 #endif

@@ -496,6 +496,8 @@ struct http_conn *http_conn_new(struct http_server *s, int fd, SSL_CTX *tls)
 	s->n_conns++;
 	c->timer = loop_timer_new(s->l, on_timeout, c);
 	loop_timer_set(c->timer, s->head_ns);
+	/* libevent's own 16 KiB a turn make twenty turns of a list of containers, and as many switches to its reader. */
+	(void)bufferevent_set_max_single_write(c->bev, HTTP_WRITE_MAX);
 	bufferevent_setcb(c->bev, on_read, on_written, on_event, c);
 	c->reading = true;
 	bufferevent_enable(c->bev, EV_READ | EV_WRITE);

@@ -15,6 +15,7 @@
 enum {
 	HTTP_HEAD_MAX = 64 << 10,
 	HTTP_LINE_MAX = 8 << 10,
+	HTTP_WRITE_MAX = 256 * 1024,	/* in one turn of the loop: a socket's buffer takes about as much */
 	HTTP_INPUT_MAX = 4 * HTTP_HEAD_MAX,
 	HTTP_CONNS_MAX = 1024,
 	HTTP_DISCARD_MAX = 1 << 20,	/* of a body nobody wants, before the connection is dropped */

@@ -231,12 +231,12 @@ static void end_reply(struct http_req *r)
 	http_conn_reply_done(r->c);
 }
 
-void http_reply(struct http_req *r, int status, const char *type, const void *body, size_t len)
+/* The reply up to its body. NULL: none is to follow, for whatever reason. */
+static struct evbuffer *reply_head(struct http_req *r, int status, const char *type, size_t len)
 {
+	bool bodiless = status == 204 || status == 304;
 	struct evbuffer *out;
 
-	if (r->started)
-		return;
 	if (r->body == BODY_READ)
 		r->keep_alive = false;
 	out = begin(r, status, type);
@@ -244,12 +244,42 @@ void http_reply(struct http_req *r, int status, const char *type, const void *bo
 		evbuffer_add_printf(out, "Connection: close\r\n");
 	else if (r->http10)
 		evbuffer_add_printf(out, "Connection: keep-alive\r\n");
-	if (status != 204 && status != 304)
+	if (!bodiless)
 		evbuffer_add_printf(out, "Content-Length: %zu\r\n", len);
 	evbuffer_add(out, "\r\n", 2);
-	if (!r->is_head && status != 204 && status != 304 && len)
+	return r->is_head || bodiless || !len ? NULL : out;
+}
+
+void http_reply(struct http_req *r, int status, const char *type, const void *body, size_t len)
+{
+	struct evbuffer *out;
+
+	if (r->started)
+		return;
+	out = reply_head(r, status, type, len);
+	if (out)
 		evbuffer_add(out, body, len);
 	end_reply(r);
+}
+
+static void free_text(const void *data, size_t len, void *user)
+{
+	(void)data;
+	(void)len;
+	free(user);
+}
+
+void http_reply_take(struct http_req *r, int status, const char *type, char *body_take, size_t len)
+{
+	struct evbuffer *out = NULL;
+	bool mine = !r->started;
+
+	if (mine)
+		out = reply_head(r, status, type, len);
+	if (!out || evbuffer_add_reference(out, body_take, len, free_text, body_take) < 0)
+		free(body_take);
+	if (mine)
+		end_reply(r);
 }
 
 void http_reply_err(struct http_req *r, const struct err *e)

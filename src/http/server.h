@@ -70,6 +70,8 @@ void http_req_read_pause(struct http_req *r, bool paused);
 /* Reply, whole. HEAD sends no body but its length. A reply header is added before the reply starts. */
 void http_reply_header(struct http_req *r, const char *name, const char *value);
 void http_reply(struct http_req *r, int status, const char *type, const void *body, size_t len);
+/* The same with a body from malloc, which is not copied but freed when it is out. */
+void http_reply_take(struct http_req *r, int status, const char *type, char *body_take, size_t len);
 void http_reply_err(struct http_req *r, const struct err *e);		/* {"message": ...} */
 /* Reply, streamed (chunked). write returns the bytes still queued; on_drain runs when the queue is empty again. */
 void http_reply_start(struct http_req *r, int status, const char *type);

@@ -32,6 +32,7 @@ const char *image_id(const struct image *i);		/* "sha256:<64 hex>" */
 const json_t *image_config(const struct image *i);	/* the OCI image config document */
 /* Is it one of platform ("os[/arch[/variant]]"; NULL or "": any)? ref is what the user called it. 0, or -1 with e (NOT_FOUND). */
 int image_check_platform(const struct image *i, const char *ref, const char *platform, struct err *e);
+uint64_t image_bytes(const struct image *i);		/* of all its layers */
 const char *image_parent(const struct image *i);	/* id of the image it was built from on this engine, or "" */
 /* New reference in the Engine API's shapes: ImageInspect, array of ImageSummary. filters: API filters object or NULL. */
 json_t *image_inspect(struct images *im, const struct image *i);

@@ -86,7 +86,6 @@ struct image *image_new_take(char *text, json_t *config, const char *id);
 void image_free(struct image *i);
 json_t *image_doc(const struct image *i);			/* for the store */
 struct image *image_from_doc(const char *id, const json_t *doc, struct err *e);
-uint64_t image_bytes(const struct image *i);
 /* What from knows beyond i: parent, blobs. */
 void image_merge(struct image *i, const struct image *from);
 void image_blob_add(struct image *i, size_t layer, const char *digest, uint64_t size, const char *type, const char *repo);

@@ -23,12 +23,37 @@ static void ports(const json_t *body)
 	free(list);
 }
 
+/* Any bytes as a literal, and the document as it came: text that reads back as the same. */
+static void written(const uint8_t *p, size_t n, const json_t *body)
+{
+	struct buf b = BUF_INIT;
+	json_t *want = json_bytes((const char *)p, n), *got;
+	char *text;
+
+	jsonw_bytes(&b, (const char *)p, n);
+	got = json_parse(b.data, b.len, "literal", NULL);
+	if (!json_equal(got, want))
+		abort();
+	json_decref(got);
+	json_decref(want);
+	buf_done(&b);
+	if (!body)
+		return;
+	text = json_text(body);
+	got = json_parse(text, strlen(text), "text", NULL);
+	if (!json_equal(got, body))
+		abort();
+	json_decref(got);
+	free(text);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
 	static const char id[] = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 	struct err e = { 0 };
 	json_t *body = json_parse((const char *)p, n, "body", &e), *warnings, *image, *doc;
 
+	written(p, n, body);
 	if (!body) {
 		if (e.kind != ERR_INVALID || !*e.msg || !str_utf8_valid(e.msg, strlen(e.msg)))
 			abort();

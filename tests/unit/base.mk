@@ -1,5 +1,5 @@
 if HAVE_CMOCKA
-base_tests = tests/unit/base_str tests/unit/base_data tests/unit/base_file tests/unit/base_ignore tests/unit/base_detach
+base_tests = tests/unit/base_str tests/unit/base_data tests/unit/base_file tests/unit/base_ignore tests/unit/base_detach tests/unit/base_jsonw
 check_PROGRAMS += $(base_tests)
 TESTS += $(base_tests)
 base_test_libs = libbase.a $(CMOCKA_LIBS) $(JANSSON_LIBS)
@@ -13,4 +13,6 @@ tests_unit_base_ignore_SOURCES = tests/unit/base_ignore.c
 tests_unit_base_ignore_LDADD = $(base_test_libs)
 tests_unit_base_detach_SOURCES = tests/unit/base_detach.c
 tests_unit_base_detach_LDADD = $(base_test_libs)
+tests_unit_base_jsonw_SOURCES = tests/unit/base_jsonw.c
+tests_unit_base_jsonw_LDADD = $(base_test_libs)
 endif
