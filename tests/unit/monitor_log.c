@@ -29,9 +29,9 @@ static const char stamp[] = "2024-01-02T03:04:05.5Z";
 
 static char *encode(const char *p, size_t n, int stream, size_t *len)
 {
-	char *out = malloc(LOGENC_MAX(n) + 1);	/* exact: a sanitizer sees a byte too many */
+	char tail[LOGENC_OVER], *out = malloc(LOGENC_MAX(n) + 1);	/* exact: a sanitizer sees a byte too many */
 
-	*len = logenc_record(out, p, n, stream, stamp, strlen(stamp));
+	*len = logenc_record(out, p, n, tail, logenc_tail(tail, stream, NULL, stamp));
 	assert_true(*len <= LOGENC_MAX(n));
 	out[*len] = 0;
 	return out;
@@ -98,6 +98,26 @@ static void check_back(const char *in, size_t n)
 	json_decref(o);
 	free(got);
 	free(want);
+}
+
+/* Each kind of character at each place within and across the steps of the scanner, in lines of each length. */
+static void test_borders(void **state)
+{
+	static const char *const odd[] = { "\"", "&", "<", ">", "\\", "\n", "\x1f", "\x7f", "\x80", "\xff", "\xc3\xbc", "\xe2\x82\xac", "\xf0\x9f\x90\xb3", "\xe2\x80\xa8" };
+	char in[60];
+
+	(void)state;
+	for (size_t k = 0; k < sizeof(odd) / sizeof(*odd); k++) {
+		for (size_t n = 1; n <= 36; n++) {
+			for (size_t at = 0; at < n; at++) {
+				memset(in, 'x', sizeof(in));
+				memcpy(in + at, odd[k], strlen(odd[k]));
+				check_back(in, n);	/* the sequence may be cut off by the end */
+				in[n - 1] = '\n';
+				check_back(in, n);
+			}
+		}
+	}
 }
 
 static void test_random_bytes(void **state)
@@ -192,7 +212,8 @@ static size_t records(const char *path)
 
 static void add(struct logfile *f, const char *text)
 {
-	logfile_add(f, 1, text, strlen(text), stamp, strlen(stamp));
+	logfile_begin(f, 1, 1704164645500000000ll);
+	logfile_add(f, text, strlen(text));
 }
 
 static void test_rotation(void **state)
@@ -301,6 +322,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_escapes),
+		cmocka_unit_test(test_borders),
 		cmocka_unit_test(test_random_bytes),
 		cmocka_unit_test(test_stamp),
 		cmocka_unit_test(test_cut),

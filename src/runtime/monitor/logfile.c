@@ -143,14 +143,14 @@ static void lose(struct logfile *f, const char *p, size_t n, int err)
 /* Writing works again, or is tried: first say what is missing. False: it still does not work. */
 static bool put_notice(struct logfile *f)
 {
-	char text[160], rec[LOGENC_MAX(sizeof(text))], stamp[LOGENC_STAMP];
-	size_t len, n;
+	char text[160], rec[LOGENC_MAX(sizeof(text))], stamp[LOGENC_STAMP], tail[LOGENC_OVER];
+	size_t n;
 	int err;
 
 	snprintf(text, sizeof(text), "kedge: %llu lines of output are missing here, the log could not be written: %s\n",
 		 (unsigned long long)f->lost, strerror(f->lost_err));
-	len = logenc_stamp(&f->clock, clock_wall(), stamp);
-	n = logenc_record(rec, text, strlen(text), 2, stamp, len);
+	(void)logenc_stamp(&f->clock, clock_wall(), stamp);
+	n = logenc_record(rec, text, strlen(text), tail, logenc_tail(tail, 2, NULL, stamp));
 	if (put(f, rec, n, &err) < n)
 		return false;
 	f->size += n;
@@ -178,24 +178,21 @@ void logfile_flush(struct logfile *f)
 		lose(f, f->room + done, n - done, err);
 }
 
-void logfile_add(struct logfile *f, int stream, const char *p, size_t n, const char *stamp, size_t stamp_len)
+void logfile_begin(struct logfile *f, int stream, int64_t now_ns)
 {
-	size_t len;
+	char stamp[LOGENC_STAMP];
 
+	(void)logenc_stamp(&f->clock, now_ns, stamp);
+	f->tail_len = logenc_tail(f->tail, stream, f->attrs, stamp);
+}
+
+void logfile_add(struct logfile *f, const char *p, size_t n)
+{
 	if (f->fd < 0)
 		return;
 	if (f->fill + LOGENC_MAX(n) + LOGFILE_ATTRS > LOGFILE_ROOM || (f->max && f->size + f->fill >= f->max))
 		logfile_flush(f);
-	len = logenc_record(f->room + f->fill, p, n, stream, stamp, stamp_len);
-	if (f->attrs) {		/* before "time":"<stamp>"}\n */
-		size_t k = strlen(f->attrs), tail = stamp_len + sizeof("\"time\":\"\"}\n") - 1;
-		char *at = f->room + f->fill + len - tail;
-
-		memmove(at + k, at, tail);
-		memcpy(at, f->attrs, k);
-		len += k;
-	}
-	f->fill += len;
+	f->fill += logenc_record(f->room + f->fill, p, n, f->tail, f->tail_len);
 }
 
 void logfile_done(struct logfile *f)

@@ -9,7 +9,11 @@
 #include "base/err.h"
 #include "runtime/monitor/logenc.h"
 
-enum { LOGFILE_ATTRS = 8 * 1024, LOGFILE_ROOM = 160 * 1024 };	/* holds the largest record (LOGENC_MAX(LOGENC_LINE)) behind a good batch of small ones */
+/*
+ * ROOM holds what a full buffer of input (monitor_priv.h, STREAM_ROOM) becomes in lines of a hundred bytes: the kernel takes a byte for a third less when it
+ * gets half a megabyte at once instead of a tenth. Under less load less of it is used.
+ */
+enum { LOGFILE_ATTRS = 8 * 1024, LOGFILE_ROOM = 512 * 1024 };
 
 /*
  * One json-file log. A full or failing disk never stops the program: the records are dropped, counted, and once writing works again
@@ -27,13 +31,17 @@ struct logfile {
 	int lost_err;
 	bool torn;
 	struct logenc_clock clock;
+	char tail[LOGFILE_ATTRS + LOGENC_OVER];	/* of the records now */
+	size_t tail_len;
 	size_t fill;
 	char *room;		/* LOGFILE_ROOM bytes, borrowed */
 };
 
 int logfile_open(struct logfile *f, const char *path, uint64_t max, unsigned files, char *room, struct err *e);
+/* The records that follow come from this stream (1 or 2) and were read at now_ns. */
+void logfile_begin(struct logfile *f, int stream, int64_t now_ns);
 /* Text of one record; "\n" at its end included if it had one. */
-void logfile_add(struct logfile *f, int stream, const char *p, size_t n, const char *stamp, size_t stamp_len);
+void logfile_add(struct logfile *f, const char *p, size_t n);
 void logfile_flush(struct logfile *f);
 /* Flushes and closes. */
 void logfile_done(struct logfile *f);

@@ -715,7 +715,17 @@ static void handle(const struct pollfd *f, const struct slot *s)
 	}
 }
 
-/* Ends helpers past their time; milliseconds until the next one, -1: none. */
+static void trim(void)
+{
+	mon.trim_at = 0;
+	proc_trim(&mon.main);
+	for (int i = 0; i < MAX_EXEC; i++) {
+		if (mon.exec[i])
+			proc_trim(mon.exec[i]);
+	}
+}
+
+/* Ends helpers past their time, gives memory back after a burst; milliseconds until the next such time, -1: none. */
 static int deadlines(void)
 {
 	static const char *const doing[] = { "creating it", "starting it", "removing it", "pausing it", "an exec", "an update of its limits",
@@ -737,6 +747,10 @@ static int deadlines(void)
 			next = h->deadline;
 		}
 	}
+	if (mon.trim_at && mon.trim_at <= now)
+		trim();
+	else if (mon.trim_at && mon.trim_at < next)
+		next = mon.trim_at;
 	if (mon.state == ST_GONE && gone_since + EXEC_GRACE * SECOND < next)
 		next = gone_since + EXEC_GRACE * SECOND > now ? gone_since + EXEC_GRACE * SECOND : next;
 	return next == INT64_MAX ? -1 : (int)((next - now) / 1000000 + 1);

@@ -14,7 +14,7 @@
 #include "runtime/proto.h"
 
 enum {
-	STREAM_ROOM = 64 * 1024,
+	STREAM_ROOM = 256 * 1024,
 	MAX_ATTACH = 32,	/* per monitor: terminals and log followers of one container */
 	MAX_CONTROL = 4,	/* the engine, and one that was just replaced by it */
 	MAX_EXEC = 64,		/* running at once in one container */
@@ -25,11 +25,12 @@ enum {
 struct stream {
 	int fd;			/* -1: none or ended */
 	int no;			/* 1, 2 */
-	char *room;		/* STREAM_ROOM bytes; [0, have): an unfinished line, already delivered */
+	char *room;		/* STREAM_ROOM bytes, pages of it while they are used; [0, have): an unfinished line, already delivered */
 	size_t have;
 	size_t from, to;	/* being delivered to attachments */
 	size_t rest;		/* where the unfinished line begins within [0, to) */
 	bool waiting;		/* some attachment has not taken all of [from, to) */
+	bool large;		/* its pipe, while the program writes as fast as it can */
 	char *tail;		/* after the program's end: what is still to deliver, in place of room */
 };
 
@@ -125,6 +126,7 @@ struct monitor {
 	char rootfs[1024];	/* where the overlay is mounted, for the umount; empty: none */
 	int pidfd;
 	int64_t started_ns, finished_ns;
+	int64_t trim_at;		/* when what a burst of output has filled is given back (clock_now()); 0: nothing is */
 	struct logfile log;
 	struct proc main;
 	struct proc *exec[MAX_EXEC], *making;	/* making: the exec a helper is being forked for */
@@ -174,6 +176,7 @@ void proc_set_master(struct proc *p, int master_take);
 void proc_resize(struct proc *p, unsigned rows, unsigned cols);
 void proc_drain(struct proc *p);		/* after its end: everything into the log and to the attachments' queues */
 bool proc_delivered(const struct proc *p);
+void proc_trim(struct proc *p);			/* gives the memory back that a burst of output took */
 void proc_done(struct proc *p);
 bool stream_read(struct proc *p, struct stream *s);	/* true: there may be more */
 bool attach_add(struct proc *p, int fd_take, bool in, bool out);

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -25,12 +26,66 @@
 #include "base/mem.h"
 #include "runtime/monitor/monitor_priv.h"
 
-enum { PIPE_ROOM = 256 * 1024 };	/* fewer, larger reads under load; an idle pipe costs its ring only */
+/*
+ * A pipe that is found half full becomes a large one: the program goes on writing while what it wrote is encoded. Not from the start: the
+ * kernel counts the size of pipes, used or not, against a quota where there is one.
+ */
+enum { PIPE_ROOM = 256 * 1024, PIPE_LARGE = 1024 * 1024, BURST = PIPE_ROOM / 2 };
+#define TRIM_NS 1000000000ll	/* after the last large read */
 
 static void close_fd(int *fd)
 {
 	fd_closep(fd);
 	*fd = -1;
+}
+
+static char *room_new(struct err *e)
+{
+	char *p = mmap(NULL, STREAM_ROOM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p != MAP_FAILED)
+		return p;
+	err_errno(e, errno, "reserve a buffer of %d bytes for output", STREAM_ROOM);
+	return NULL;
+}
+
+static void room_free(char *p)
+{
+	if (p)
+		(void)munmap(p, STREAM_ROOM);
+}
+
+/* Bytes from used on are not needed any more: whole pages of them go. */
+static void room_trim(char *p, size_t used, size_t size)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = ((uintptr_t)p + used + page - 1) & ~(page - 1), to = ((uintptr_t)p + size) & ~(page - 1);
+
+	if (p && from < to)
+		(void)madvise((void *)from, to - from, MADV_DONTNEED);
+}
+
+/* A read of so many bytes: is this a program that writes as fast as it can? */
+static void note_burst(const struct proc *p, struct stream *s, size_t n)
+{
+	if (n < BURST)
+		return;
+	mon.trim_at = clock_now() + TRIM_NS;
+	if (!s->large && !p->tty)
+		s->large = fcntl(s->fd, F_SETPIPE_SZ, PIPE_LARGE) >= 0;	/* the user's pipe quota may refuse */
+}
+
+void proc_trim(struct proc *p)
+{
+	for (int i = 0; i < 2; i++) {
+		struct stream *s = &p->out[i];
+
+		if (s->large && fcntl(s->fd, F_SETPIPE_SZ, PIPE_ROOM) >= 0)
+			s->large = false;
+		if (!s->tail)
+			room_trim(s->room, s->waiting ? s->to : s->have, STREAM_ROOM);
+	}
+	if (p->log)
+		room_trim(p->log->room, p->log->fill, LOGFILE_ROOM);
 }
 
 int proc_stdio(struct proc *p, bool tty, bool stdin_open, struct err *e)
@@ -42,10 +97,13 @@ int proc_stdio(struct proc *p, bool tty, bool stdin_open, struct err *e)
 	p->out[0] = (struct stream){ .fd = -1, .no = 1 };
 	p->out[1] = (struct stream){ .fd = -1, .no = 2 };
 	p->out_child[0] = p->out_child[1] = -1;
-	p->out[0].room = mem_alloc(STREAM_ROOM);	/* pages of it exist once they are used */
+	p->out[0].room = room_new(e);
+	if (p->out[0].room && !tty)
+		p->out[1].room = room_new(e);
+	if (!p->out[!tty].room)
+		return -1;
 	if (tty)
 		return 0;
-	p->out[1].room = mem_alloc(STREAM_ROOM);
 	if (stdin_open) {
 		if (pipe2(fds, O_CLOEXEC) < 0)
 			return err_errno(e, errno, "make a pipe for stdin");
@@ -100,14 +158,14 @@ void proc_resize(struct proc *p, unsigned rows, unsigned cols)
 /* Lines of [0, to) into the log; s->rest: where the unfinished one begins. */
 static void log_lines(struct proc *p, struct stream *s, const char *b, size_t to, bool last)
 {
-	char stamp[LOGENC_STAMP];
-	size_t at = 0, scan = s->have, len;
+	size_t at = 0, scan = s->have;
 	int64_t now = clock_wall();
+	bool ship = mon.a.ship.kind;
 
 	s->rest = to;
-	if (!p->log || (p->log->fd < 0 && !mon.a.ship.kind))
+	if (!p->log || (p->log->fd < 0 && !ship))
 		return;
-	len = logenc_stamp(&p->log->clock, now, stamp);
+	logfile_begin(p->log, s->no, now);
 	while (at < to) {
 		const char *nl = scan < to ? memchr(b + scan, '\n', to - scan) : NULL;
 		size_t end = nl ? (size_t)(nl - b) + 1 : to;
@@ -116,15 +174,17 @@ static void log_lines(struct proc *p, struct stream *s, const char *b, size_t to
 		while (end - at > LOGENC_LINE) {
 			size_t cut = logenc_cut(b + at, LOGENC_LINE);
 
-			logfile_add(p->log, s->no, b + at, cut, stamp, len);
-			ship_line(s->no, b + at, cut, now);
+			logfile_add(p->log, b + at, cut);
+			if (ship)
+				ship_line(s->no, b + at, cut, now);
 			at += cut;
 		}
 		if (!nl && !last)
 			break;
 		if (end > at) {
-			logfile_add(p->log, s->no, b + at, end - at, stamp, len);
-			ship_line(s->no, b + at, end - at, now);
+			logfile_add(p->log, b + at, end - at);
+			if (ship)
+				ship_line(s->no, b + at, end - at, now);
 		}
 		at = scan = end;
 	}
@@ -221,6 +281,7 @@ bool stream_read(struct proc *p, struct stream *s)
 		close_fd(&s->fd);
 		return false;
 	}
+	note_burst(p, s, (size_t)r);
 	s->from = s->have;
 	s->to = s->have + (size_t)r;
 	log_lines(p, s, s->room, s->to, false);
@@ -307,7 +368,7 @@ void proc_done(struct proc *p)
 	close_fd(&p->slave);
 	for (int i = 0; i < 2; i++) {
 		close_fd(&p->out[i].fd);
-		free(TAKE(p->out[i].room));
+		room_free(TAKE(p->out[i].room));
 		free(TAKE(p->out[i].tail));
 	}
 }
