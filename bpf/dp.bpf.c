@@ -86,7 +86,7 @@ INLINE int icmp_error_in(struct __sk_buff *skb, struct packet *p, bool ether, bo
 	struct inner in = {};
 	struct kedge_ct *c;
 
-	c = icmp_inner(skb, p, &in) < 0 ? NULL : bpf_map_lookup_elem(&ct, &in.t);
+	c = icmp_inner(skb, p, &in) < 0 ? NULL : ct_find(&in.t);
 	if (!c || c->xlate != KEDGE_XLATE_DST)		/* about the host's own traffic */
 		return inside ? drop(skb, p, KEDGE_HOOK_UPLINK, KEDGE_DROP_NO_FLOW) : TC_ACT_UNSPEC;
 	struct kedge_ct copy = *c;
@@ -172,15 +172,16 @@ INLINE int uplink(struct __sk_buff *skb, __u32 l3, bool ether)
 		return icmp_error_in(skb, &p, ether, inside);
 	if ((p.later_fragment || p.first_fragment) && frag_ports(&p) < 0)
 		return inside ? drop(skb, &p, KEDGE_HOOK_UPLINK, KEDGE_DROP_FRAGMENT) : TC_ACT_UNSPEC;
-	c = bpf_map_lookup_elem(&ct, &p.t);
+	c = ct_find(&p.t);
 	if (c && c->xlate == KEDGE_XLATE_DST) {
 		ep = endpoint_of(&c->addr, c->generation);
 		if (ep) {
-			ct_touch(c, &p);
 			to.addr = c->addr;
-			return forward_in(skb, &p, ep, &to.addr, c->port, ether, KEDGE_HOOK_UPLINK);
+			to.port = c->port;
+			ct_touch(c, &p);
+			return forward_in(skb, &p, ep, &to.addr, to.port, ether, KEDGE_HOOK_UPLINK);
 		}
-		bpf_map_delete_elem(&ct, &p.t);	/* of a container that is gone */
+		ct_forget(&p.t);	/* of a container that is gone */
 	}
 	pub = is_icmp(p.t.proto) || p.later_fragment ? NULL : publish_find(&p.t.daddr, p.t.dport, p.t.proto, local);
 	if (!pub)
@@ -334,7 +335,7 @@ INLINE int icmp_error_out(struct __sk_buff *skb, struct packet *p, const struct 
 
 	if (icmp_inner(skb, p, &in) < 0)
 		return TC_ACT_UNSPEC;
-	c = bpf_map_lookup_elem(&ct, &in.t);
+	c = ct_find(&in.t);
 	if (!c || c->xlate != KEDGE_XLATE_SRC || c->generation != ep->generation)
 		return TC_ACT_UNSPEC;
 	struct kedge_ct copy = *c;
@@ -417,7 +418,7 @@ int kedge_container(struct __sk_buff *skb)
 	}
 	if (ports && (p.later_fragment || p.first_fragment) && frag_ports(&p) < 0)
 		ports = false;
-	c = ports && ep && own ? bpf_map_lookup_elem(&ct, &p.t) : NULL;
+	c = ports && ep && own ? ct_find(&p.t) : NULL;
 	if (c && c->xlate == KEDGE_XLATE_SRC && c->generation == ep->generation) {
 		/* The answer of a published port, or of a masqueraded flow what follows. */
 		to.addr = c->addr;
@@ -432,14 +433,16 @@ int kedge_container(struct __sk_buff *skb)
 		/* Another container's published port, once more. */
 		peer = endpoint_of(&c->addr, c->generation);
 		if (peer) {
-			ct_touch(c, &p);
 			to.addr = c->addr;
+			to.port = c->port;
+			ct_touch(c, &p);
 			bpf_skb_change_type(skb, PACKET_HOST);
 			count(KEDGE_COUNT_HAIRPIN_PACKETS, 1);
-			return forward_in(skb, &p, peer, &to.addr, c->port, true, KEDGE_HOOK_CONTAINER);
+			return forward_in(skb, &p, peer, &to.addr, to.port, true, KEDGE_HOOK_CONTAINER);
 		}
-		bpf_map_delete_elem(&ct, &p.t);
 	}
+	if (c)
+		ct_forget(&p.t);	/* of a container that is gone, or was here before */
 	if (local) {
 		if (own && own->flags & KEDGE_NET_INTERNAL) {
 			/* The host itself by the gateway's address, but not what other networks publish there. */

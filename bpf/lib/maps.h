@@ -11,6 +11,13 @@ struct {
 	__type(value, struct kedge_ct);
 } ct SEC(".maps");
 
+struct {				/* flows that nobody has confirmed: see nat.h */
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, KEDGE_YOUNG_MAX);
+	__type(key, struct kedge_tuple);
+	__type(value, struct kedge_ct);
+} young SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 16384);
@@ -122,6 +129,13 @@ struct {				/* wakes the engine: flows exist, sweep */
 	__uint(max_entries, 4096);
 } wakeups SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct kedge_budget);
+} budget SEC(".maps");
+
 struct {				/* struct kedge_event; full: the event is lost, the counter is not */
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 256 * 1024);
@@ -152,31 +166,60 @@ INLINE struct kedge_control *control_get(void)
 	return bpf_map_lookup_elem(&control, &zero);
 }
 
+/* May another event be told? If not it counts, and the next one says so. Races between processors blur the limit, no more. */
+INLINE bool event_due(struct kedge_budget *b, __u64 now)
+{
+	if (now - b->second > 1000000000ull) {
+		b->second = now;
+		b->events = 0;
+	}
+	if (b->events >= KEDGE_EVENTS_MAX) {
+		__sync_fetch_and_add(&b->suppressed, 1);
+		return false;
+	}
+	__sync_fetch_and_add(&b->events, 1);
+	return true;
+}
+
+static __attribute__((noinline)) void event_tell(struct __sk_buff *skb, const struct packet *p, enum kedge_hook hook, enum kedge_drop why)
+{
+	__u64 now = bpf_ktime_get_boot_ns();
+	struct kedge_budget *b;
+	struct kedge_event *ev;
+	__u32 zero = 0;
+
+	b = bpf_map_lookup_elem(&budget, &zero);
+	if (!b || !event_due(b, now))
+		return;
+	ev = bpf_ringbuf_reserve(&events, sizeof(*ev), 0);
+	if (!ev) {
+		__sync_fetch_and_add(&b->suppressed, 1);
+		return;
+	}
+	ev->at = now;
+	ev->t = p->t;
+	ev->ifindex = skb->ifindex;
+	ev->len = skb->len;
+	ev->hook = hook;
+	ev->reason = why;
+	ev->tcp_flags = p->tcp_flags;
+	ev->icmp_type = p->icmp_type;
+	ev->suppressed = b->suppressed;
+	b->suppressed = 0;
+	bpf_ringbuf_submit(ev, 0);
+}
+
 /* p may be half filled. */
 INLINE int drop(struct __sk_buff *skb, const struct packet *p, enum kedge_hook hook, enum kedge_drop why)
 {
 	struct kedge_control *c = control_get();
-	struct kedge_event *ev;
 	__u32 i = why;
 	__u64 *n = bpf_map_lookup_elem(&drops, &i);
 
 	if (n)
 		(*n)++;
-	if (!c || !c->listeners)
-		return TC_ACT_SHOT;
-	ev = bpf_ringbuf_reserve(&events, sizeof(*ev), 0);
-	if (ev) {
-		ev->at = bpf_ktime_get_boot_ns();
-		ev->t = p->t;
-		ev->ifindex = skb->ifindex;
-		ev->len = skb->len;
-		ev->hook = hook;
-		ev->reason = why;
-		ev->tcp_flags = p->tcp_flags;
-		ev->icmp_type = p->icmp_type;
-		ev->pad = 0;
-		bpf_ringbuf_submit(ev, 0);
-	}
+	if (c && c->listeners)
+		event_tell(skb, p, hook, why);
 	return TC_ACT_SHOT;
 }
 

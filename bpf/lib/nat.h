@@ -11,6 +11,10 @@
  *                    peer:q -> host:n       XLATE_DST  container:p
  *
  * The client may be another container. A routed network's flows are the same with nothing to change: their entries are what lets answers in.
+ *
+ * A flow is young until it has gone both ways and on: until its first sender has spoken again after an answer, or has been answered several times. Young
+ * flows are in a table of their own, so that a flood of SYNs or datagrams from made-up senders, each a new flow, drives out others of its kind and no
+ * established one. Whoever has got an answer and goes on moves to the table of the others, with which established packets are content.
  */
 #include "lib/maps.h"
 #include "lib/rewrite.h"
@@ -44,54 +48,100 @@ INLINE bool ct_spent(const struct kedge_ct *c, __u8 proto, __u64 now)
 	return age > (c->flags & KEDGE_CT_REPLIED ? 180 * second : 30 * second);
 }
 
+INLINE struct kedge_ct *ct_find(const struct kedge_tuple *t)
+{
+	struct kedge_ct *c = bpf_map_lookup_elem(&ct, t);
+
+	return c ? c : bpf_map_lookup_elem(&young, t);
+}
+
+INLINE void ct_forget(const struct kedge_tuple *t)
+{
+	bpf_map_delete_elem(&ct, t);
+	bpf_map_delete_elem(&young, t);
+}
+
+enum { ANSWERS = 3 };
+
+/* p has come in the direction of c, which is in the table of young flows. Both entries are there before they are gone here. */
+static __attribute__((noinline)) int ct_grow(const struct packet *p)
+{
+	struct kedge_ct *c = bpf_map_lookup_elem(&young, &p->t), *o;
+	struct kedge_tuple peer;
+
+	if (!c)
+		return 0;
+	ct_peer(&p->t, &c->addr, c->port, c->xlate, &peer);
+	o = bpf_map_lookup_elem(&young, &peer);
+	if (!o)
+		return 0;
+	if (c->flags & KEDGE_CT_ORIGIN ? !(o->flags & KEDGE_CT_REPLIED) || (p->t.proto == IPPROTO_TCP && !(c->flags & KEDGE_CT_CONFIRMED)) : c->packets <= ANSWERS)
+		return 0;
+	c->flags &= ~KEDGE_CT_YOUNG;
+	o->flags &= ~KEDGE_CT_YOUNG;
+	if (map_put(&ct, &peer, o, BPF_ANY) < 0)
+		return 0;
+	if (map_put(&ct, &p->t, c, BPF_ANY) < 0) {
+		bpf_map_delete_elem(&ct, &peer);
+		return 0;
+	}
+	bpf_map_delete_elem(&young, &peer);
+	bpf_map_delete_elem(&young, &p->t);
+	return 1;
+}
+
+/* The last that is done with c, which may be another flow's afterwards. */
 INLINE void ct_touch(struct kedge_ct *c, const struct packet *p)
 {
+	bool grow = c->flags & KEDGE_CT_YOUNG;
+
 	c->seen = bpf_ktime_get_boot_ns();
 	c->packets++;
 	c->bytes += p->len;
 	if (!(c->flags & (KEDGE_CT_REPLIED | KEDGE_CT_ORIGIN)))
 		c->flags |= KEDGE_CT_REPLIED;
-	if (p->t.proto != IPPROTO_TCP || p->later_fragment) {
-		if (p->t.proto == IPPROTO_SCTP)
-			c->flags = (__u8)((c->flags & ~(p->sctp >> 8)) | p->sctp);
-		return;
+	if (p->t.proto == IPPROTO_TCP && !p->later_fragment) {
+		if (!(p->tcp_flags & TCP_SYN) && !(c->flags & KEDGE_CT_CONFIRMED))
+			c->flags |= KEDGE_CT_CONFIRMED;
+		if (p->tcp_flags & (TCP_FIN | TCP_RST))
+			c->flags |= (p->tcp_flags & TCP_RST ? KEDGE_CT_RST : 0) | (p->tcp_flags & TCP_FIN ? KEDGE_CT_FIN : 0);
+	} else if (p->t.proto == IPPROTO_SCTP) {
+		c->flags = (__u8)((c->flags & ~(p->sctp >> 8)) | p->sctp);
 	}
-	if (!(p->tcp_flags & TCP_SYN) && !(c->flags & KEDGE_CT_CONFIRMED))
-		c->flags |= KEDGE_CT_CONFIRMED;
-	if (p->tcp_flags & (TCP_FIN | TCP_RST))
-		c->flags |= (p->tcp_flags & TCP_RST ? KEDGE_CT_RST : 0) | (p->tcp_flags & TCP_FIN ? KEDGE_CT_FIN : 0);
+	if (grow)
+		ct_grow(p);
 }
 
 /*
- * Both entries, the reverse one first: it is the one that can collide (its port was chosen). fresh: it must be free, or spent. 0 or negative.
+ * Both entries, the reverse one first: it is the one that can collide (its port was chosen). fresh: it must be free, or spent. There is none of the
+ * packet's own tuple. 0 or negative.
  */
 INLINE int ct_create(const struct packet *p, const struct kedge_addr *addr, __u16 port, __u8 xlate, const struct kedge_addr *back_addr,
 		     __u16 back_port, __u32 generation, bool fresh)
 {
 	struct kedge_ct v = { .addr = *back_addr, .seen = bpf_ktime_get_boot_ns(), .generation = generation, .port = back_port,
-			      .xlate = xlate == KEDGE_XLATE_DST ? KEDGE_XLATE_SRC : KEDGE_XLATE_DST };
+			      .xlate = xlate == KEDGE_XLATE_DST ? KEDGE_XLATE_SRC : KEDGE_XLATE_DST, .flags = KEDGE_CT_YOUNG };
+	struct kedge_ct *there;
 	struct kedge_tuple peer;
 
 	v.created = v.seen;
 	ct_peer(&p->t, addr, port, xlate, &peer);
-	if (fresh) {
-		struct kedge_ct *there = bpf_map_lookup_elem(&ct, &peer);
-
-		if (there && ct_spent(there, peer.proto, v.seen))
-			bpf_map_delete_elem(&ct, &peer);
-		if (map_put(&ct, &peer, &v, BPF_NOEXIST) < 0)
-			return -1;
-	} else if (map_put(&ct, &peer, &v, BPF_ANY) < 0) {
+	/* Looked at first: an insertion that fails for what is there may have driven out another. */
+	there = ct_find(&peer);
+	if (there && fresh && !ct_spent(there, peer.proto, v.seen))
 		return -1;
-	}
+	if (there)
+		ct_forget(&peer);
+	if (map_put(&young, &peer, &v, fresh ? BPF_NOEXIST : BPF_ANY) < 0)
+		return -1;
 	v.addr = *addr;
 	v.port = port;
 	v.xlate = xlate;
-	v.flags = KEDGE_CT_ORIGIN;
+	v.flags = KEDGE_CT_ORIGIN | KEDGE_CT_YOUNG;
 	v.packets = 1;
 	v.bytes = p->len;
-	if (map_put(&ct, &p->t, &v, BPF_ANY) < 0) {
-		bpf_map_delete_elem(&ct, &peer);
+	if (map_put(&young, &p->t, &v, BPF_ANY) < 0) {
+		bpf_map_delete_elem(&young, &peer);
 		return -1;
 	}
 	wake_sweeper();

@@ -214,7 +214,7 @@ static int cmd_port(struct cli *c, struct flags *f)
 	struct buf out CLEANUP(buf_done) = BUF_INIT, line CLEANUP(buf_done) = BUF_INIT;
 	char **lines CLEANUP(strv_freep) = NULL, *want CLEANUP(mem_freep) = NULL;
 	const char *key;
-	size_t i;
+	size_t i, n = 0;
 
 	if (!doc)
 		return cli_fail(&e);
@@ -240,17 +240,20 @@ static int cmd_port(struct cli *c, struct flags *f)
 		cli_out(&out);
 		return 0;
 	}
+	json_object_foreach(ports, key, list)
+		n += json_array_size(list);
+	lines = mem_zalloc((n + 1) * sizeof(*lines));	/* with its end: there may be thousands */
+	n = 0;
 	json_object_foreach(ports, key, list) {
 		json_array_foreach(list, i, bind) {
 			buf_reset(&line);
 			buf_printf(&line, "%s -> ", key);
 			host_port(&line, bind);
-			lines = strv_add(lines, line.data);
+			lines[n++] = mem_strdup(line.data);
 		}
 	}
-	if (lines)
-		qsort(lines, strv_len(lines), sizeof(*lines), line_order);
-	for (i = 0; lines && lines[i]; i++)
+	qsort(lines, n, sizeof(*lines), line_order);
+	for (i = 0; lines[i]; i++)
 		buf_adds(&out, lines[i]);
 	cli_out(&out);
 	return 0;

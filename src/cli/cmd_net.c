@@ -209,6 +209,8 @@ static void drop_print(struct drops *d, const json_t *o)
 	struct buf b CLEANUP(buf_done) = BUF_INIT;
 	const char *name = json_str(o, "Name", "");
 
+	if (json_i64(o, "Suppressed", 0))
+		(void)buf_printf(&b, "... and %lld more, too many to be told\n", (long long)json_i64(o, "Suppressed", 0));
 	render_time_nano(&b, json_i64(o, "timeNano", 0));
 	(void)buf_printf(&b, " %s %s/%s %s ", json_str(o, "Reason", ""), json_str(o, "Hook", ""), json_str(o, "Interface", ""), json_str(o, "Proto", ""));
 	net_address(&b, json_str(o, "Source", ""), json_i64(o, "SourcePort", 0));

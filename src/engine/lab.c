@@ -49,6 +49,7 @@ struct engine_drops {
 	struct net_drops *f;
 	void (*drop)(void *user, const json_t *doc);
 	void *user;
+	int64_t suppressed;		/* before drops that are not this one's to see */
 };
 
 static void on_drop(void *user, const json_t *doc)
@@ -56,9 +57,12 @@ static void on_drop(void *user, const json_t *doc)
 	struct engine_drops *d = user;
 	json_t *mine;
 
+	d->suppressed += json_i64(doc, "Suppressed", 0);
 	if (*d->id && !str_eq(d->id, json_str(doc, "Sandbox", "")))
 		return;
 	mine = json_copy((json_t *)doc);
+	json_object_set_new(mine, "Suppressed", json_integer(d->suppressed));
+	d->suppressed = 0;
 	name_it(d->en, mine);
 	d->drop(d->user, mine);
 	json_decref(mine);

@@ -83,6 +83,7 @@ struct dp_drop {
 	uint8_t proto, tcp_flags, icmp_type;
 	struct in6_addr src, dst;
 	uint16_t sport, dport;
+	uint32_t suppressed;		/* dropped packets that were not told, between the last one and this: too many in a second */
 };
 
 struct dp_trace {			/* a packet to be followed: a SYN, or a datagram */

@@ -241,10 +241,10 @@ static json_t *drop_doc(struct net *n, const struct dp_drop *x)
 		(void)snprintf(name, sizeof(name), "%u", x->ifindex);
 	if (!*owner)
 		owner = sandbox_at(n, &x->dst);
-	return json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:i, s:i, s:s, s:s}", "timeNano", (json_int_t)(clock_wall() - x->ago_ns), "Hook", x->hook, "Reason",
+	return json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:i, s:i, s:s, s:s, s:I}", "timeNano", (json_int_t)(clock_wall() - x->ago_ns), "Hook", x->hook, "Reason",
 			 x->reason, "Interface", name, "Proto", proto_name(x->proto, number), "Source", addr_text(&x->src, s), "SourcePort", (int)x->sport,
 			 "Destination", addr_text(&x->dst, d), "DestinationPort", (int)x->dport, "Length", (int)x->len, "Flags",
-			 flags_text(x, flags, sizeof(flags)), "Sandbox", owner);
+			 flags_text(x, flags, sizeof(flags)), "Sandbox", owner, "Suppressed", (json_int_t)x->suppressed);
 }
 
 static void on_drop(void *user, const struct dp_drop *x)

@@ -38,7 +38,8 @@ json_t *net_trace(struct net *n, const struct net_trace *t, struct err *e);
 
 /*
  * Dropped packets as they are dropped: {"timeNano", "Hook", "Reason", "Interface", "Proto", "Source", "SourcePort", "Destination", "DestinationPort",
- * "Length", "Flags", "Sandbox"}, borrowed in the call. Past what the ring holds events are lost; the counters (net_info()) are not.
+ * "Length", "Flags", "Sandbox", "Suppressed"}, borrowed in the call. No more than 1,000 a second are told, and no more than the ring holds:
+ * "Suppressed" is how many were left out before this one. The counters (net_info()) leave out none.
  */
 struct net_drops;
 struct net_drops *net_drops_follow(struct net *n, void (*drop)(void *user, const json_t *doc), void *user, struct err *e);

@@ -1,5 +1,5 @@
 # The BPF programs by BPF_PROG_TEST_RUN: packets in, verdicts, packets and tables out.
-bpf_tests = tests/bpf/dp tests/bpf/lb tests/bpf/verify
+bpf_tests = tests/bpf/dp tests/bpf/lb tests/bpf/verify tests/bpf/flood
 check_PROGRAMS += $(bpf_tests)
 TESTS += $(bpf_tests)
 bpf_rig = tests/bpf/packet.c tests/bpf/packet.h tests/bpf/rig.c tests/bpf/rig.h
@@ -11,3 +11,6 @@ tests_bpf_lb_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/tests/bpf
 tests_bpf_lb_LDADD = libnet.a libbase.a $(BPF_LIBS) $(JANSSON_LIBS)
 tests_bpf_verify_SOURCES = tests/bpf/verify.c
 tests_bpf_verify_LDADD = $(BPF_LIBS)
+tests_bpf_flood_SOURCES = tests/bpf/flood.c $(bpf_rig)
+tests_bpf_flood_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/tests/bpf
+tests_bpf_flood_LDADD = $(BPF_LIBS)

@@ -374,7 +374,7 @@ int main(void)
 			if (s->story) {
 				story = s->story;
 				n = 0;
-				rig_clear(&rig, rig.dp->maps.ct);
+				rig_forget(&rig);
 				rig_clear(&rig, rig.dp->maps.frags);
 			}
 			step_run(story, ++n, s, six);

@@ -67,7 +67,7 @@ static unsigned spread(uint16_t to, bool v6)
 {
 	unsigned web = 0;
 
-	rig_clear(&rig, rig.dp->maps.ct);
+	rig_forget(&rig);
 	for (uint16_t i = 0; i < FLOWS; i++) {
 		enum who w = ask(CLIENT, (uint16_t)(20000 + i), to, v6);
 
@@ -112,7 +112,7 @@ static void story(bool v6)
 	check(web == 0 || web == FLOWS, "one client, one backend", v6);
 	/* Nobody left. */
 	table(0, 0, v6);
-	rig_clear(&rig, rig.dp->maps.ct);
+	rig_forget(&rig);
 	web = (unsigned)rig_drops(&rig, KEDGE_DROP_NO_BACKEND);
 	check(ask(CLIENT, 1, 9000, v6) == NOBODY && rig_drops(&rig, KEDGE_DROP_NO_BACKEND) == web + 1, "nobody there", v6);
 }

@@ -199,30 +199,52 @@ uint64_t rig_counter(struct rig *r, enum kedge_counter what)
 	return total(r->dp->maps.counters, what);
 }
 
-unsigned rig_flows(struct rig *r)
+void rig_forget(struct rig *r)
+{
+	rig_clear(r, r->dp->maps.ct);
+	rig_clear(r, r->dp->maps.young);
+}
+
+static unsigned entries(const struct bpf_map *m)
 {
 	struct kedge_tuple k, *at = NULL;
 	unsigned n = 0;
 
-	while (bpf_map_get_next_key(bpf_map__fd(r->dp->maps.ct), at, &k) == 0) {
+	while (bpf_map_get_next_key(bpf_map__fd(m), at, &k) == 0) {
 		at = &k;
 		n++;
 	}
 	return n;
 }
 
-void rig_age(struct rig *r, uint64_t seconds)
+unsigned rig_flows(struct rig *r)
+{
+	return entries(r->dp->maps.ct) + entries(r->dp->maps.young);
+}
+
+unsigned rig_grown(struct rig *r)
+{
+	return entries(r->dp->maps.ct);
+}
+
+static void age(struct bpf_map *m, uint64_t seconds)
 {
 	struct kedge_tuple k, *at = NULL;
 	struct kedge_ct c;
 
-	while (bpf_map_get_next_key(bpf_map__fd(r->dp->maps.ct), at, &k) == 0) {
+	while (bpf_map_get_next_key(bpf_map__fd(m), at, &k) == 0) {
 		at = &k;
-		if (bpf_map_lookup_elem(bpf_map__fd(r->dp->maps.ct), &k, &c) < 0)
+		if (bpf_map_lookup_elem(bpf_map__fd(m), &k, &c) < 0)
 			continue;
 		c.seen -= seconds * 1000000000;
-		set(r->dp->maps.ct, &k, &c);
+		set(m, &k, &c);
 	}
+}
+
+void rig_age(struct rig *r, uint64_t seconds)
+{
+	age(r->dp->maps.ct, seconds);
+	age(r->dp->maps.young, seconds);
 }
 
 int rig_run(struct rig *r, enum hook h, const uint8_t *in, size_t n, uint16_t segment, uint8_t *out, size_t *out_n)

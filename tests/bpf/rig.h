@@ -33,7 +33,9 @@ void rig_publish(struct rig *r, enum who host, uint16_t host_port, uint8_t proto
 		 const struct kedge_publish *more);
 uint64_t rig_drops(struct rig *r, enum kedge_drop why);
 uint64_t rig_counter(struct rig *r, enum kedge_counter what);
+void rig_forget(struct rig *r);			/* all flows */
 unsigned rig_flows(struct rig *r);		/* entries */
+unsigned rig_grown(struct rig *r);		/* of these, of flows that are not young */
 void rig_age(struct rig *r, uint64_t seconds);	/* all flows were last seen so much earlier */
 /* Runs; the verdict, or negative. out has PKT_MAX bytes. segment: not 0, the packet is to be cut into segments of that payload. */
 int rig_run(struct rig *r, enum hook h, const uint8_t *in, size_t n, uint16_t segment, uint8_t *out, size_t *out_n);

@@ -9,7 +9,7 @@
  * next engine starts with fresh maps. Addresses are 16 bytes in network byte order, IPv4 mapped (::ffff:a.b.c.d); ports are in
  * network byte order.
  */
-#define KEDGE_ABI 3
+#define KEDGE_ABI 4
 
 struct kedge_addr {
 	__u32 w[4];
@@ -34,6 +34,7 @@ enum kedge_ct_flags {
 	KEDGE_CT_RST = 4,
 	KEDGE_CT_ORIGIN = 8,		/* the direction of the flow's first packet */
 	KEDGE_CT_CONFIRMED = 16,	/* TCP: this direction went on after its SYN, so its sender is real */
+	KEDGE_CT_YOUNG = 32,		/* in the table of young flows */
 };
 
 struct kedge_ct {			/* each flow has two entries, one a direction */
@@ -197,9 +198,14 @@ struct kedge_event {			/* a drop, while somebody listens */
 	struct kedge_tuple t;		/* zero where the packet was not understood */
 	__u32 ifindex, len;
 	__u8 hook, reason, tcp_flags, icmp_type;
-	__u32 pad;
+	__u32 suppressed;		/* events left out before this one */
 };
 _Static_assert(sizeof(struct kedge_event) == 64, "shared");
+
+struct kedge_budget {			/* of events, while somebody listens */
+	__u64 second;			/* began; bpf_ktime_get_boot_ns() */
+	__u32 events, suppressed;	/* told in it; left out since the last one told */
+};
 
 /* Index 0 of the control array. */
 struct kedge_control {
@@ -210,8 +216,9 @@ struct kedge_control {
 };
 
 enum {
-	KEDGE_CT_MAX = 65536, KEDGE_LOCAL_MAX = 8192, KEDGE_FRAG_MAX = 4096,
+	KEDGE_CT_MAX = 65536, KEDGE_YOUNG_MAX = 16384, KEDGE_LOCAL_MAX = 8192, KEDGE_FRAG_MAX = 4096,
 	KEDGE_LISTENERS_MAX = 1024,
+	KEDGE_EVENTS_MAX = 1000,	/* a second: more than anybody reads, a hundredth of a core of the engine's */
 	KEDGE_LB_SLOTS = 1021,		/* of a Maglev table; prime, a hundred times the backends of an edge host */
 };
 

@@ -41,12 +41,13 @@ struct datapath {
 	struct loop_io *events_io;
 	void (*on_drop)(void *user, const struct dp_drop *x);
 	void *drop_user;
+	int events_left;		/* of this turn */
 	/* sweep */
 	struct ring_buffer *wakeups;
 	struct loop_io *wake_io;
 	struct loop_timer *timer;
 	struct kedge_tuple cursor;
-	bool sweeping;
+	bool sweeping, young;		/* of which table the cursor is */
 	uint64_t flows, counting;
 };
 
@@ -91,5 +92,8 @@ void sweep_open(struct datapath *d);
 void sweep_close(struct datapath *d);
 /* The key of the entry of a flow's other direction. */
 void ct_peer_of(const struct kedge_tuple *t, const struct kedge_ct *c, struct kedge_tuple *o);
+/* The entry of t, in whichever table it is; 0 or negative. */
+int ct_lookup(const struct datapath *d, const struct kedge_tuple *t, struct kedge_ct *ret);
+void ct_delete(const struct datapath *d, const struct kedge_tuple *t);
 
 #endif

@@ -53,7 +53,7 @@ static void flow_of(struct datapath *d, const struct kedge_tuple *t, const struc
 	struct kedge_tuple peer;
 
 	ct_peer_of(t, c, &peer);
-	(void)bpf_map_lookup_elem(bpf_map__fd(d->dp->maps.ct), &peer, &o);
+	(void)ct_lookup(d, &peer, &o);
 	*f = (struct dp_flow){
 		.proto = t->proto, .published = published,
 		.replied = (c->flags | o.flags) & KEDGE_CT_REPLIED,
@@ -70,23 +70,29 @@ static void flow_of(struct datapath *d, const struct kedge_tuple *t, const struc
 
 void ebpf_flows(struct datapath *d, void (*fn)(void *user, const struct dp_flow *f), void *user)
 {
-	int fd = bpf_map__fd(d->dp->maps.ct);
-	struct kedge_tuple key, *at = NULL;
+	const struct bpf_map *const tables[] = { d->dp->maps.ct, d->dp->maps.young };
 	uint64_t now = boot_ns();
 	struct kedge_ct c;
 	struct dp_flow f;
 
-	/* A key that goes while we stand on it would begin the table anew: no more steps than the table has places. */
-	for (unsigned i = 0; i < KEDGE_CT_MAX && bpf_map_get_next_key(fd, at, &key) == 0; i++) {
-		at = &key;
-		if (bpf_map_lookup_elem(fd, &key, &c) < 0 || !(c.flags & KEDGE_CT_ORIGIN))
-			continue;
-		flow_of(d, &key, &c, now, &f);
-		fn(user, &f);
+	for (size_t t = 0; t < N(tables); t++) {
+		int fd = bpf_map__fd(tables[t]);
+		struct kedge_tuple key, *at = NULL;
+
+		/* A key that goes while we stand on it would begin the table anew: no more steps than the table has places. */
+		for (unsigned i = 0; i < bpf_map__max_entries(tables[t]) && bpf_map_get_next_key(fd, at, &key) == 0; i++) {
+			at = &key;
+			if (bpf_map_lookup_elem(fd, &key, &c) < 0 || !(c.flags & KEDGE_CT_ORIGIN))
+				continue;
+			flow_of(d, &key, &c, now, &f);
+			fn(user, &f);
+		}
 	}
 }
 
 /* ---- drops ---- */
+
+enum { EVENTS_A_TURN = 64 };
 
 static int on_event(void *user, void *p, size_t n)
 {
@@ -100,10 +106,10 @@ static int on_event(void *user, void *p, size_t n)
 	x = (struct dp_drop){
 		.ago_ns = since(boot_ns(), ev->at), .hook = hooks[ev->hook], .reason = reasons[ev->reason], .ifindex = ev->ifindex, .len = ev->len,
 		.proto = ev->t.proto, .tcp_flags = ev->tcp_flags, .icmp_type = ev->icmp_type, .src = from_addr(&ev->t.saddr), .dst = from_addr(&ev->t.daddr),
-		.sport = ntohs(ev->t.sport), .dport = ntohs(ev->t.dport),
+		.sport = ntohs(ev->t.sport), .dport = ntohs(ev->t.dport), .suppressed = ev->suppressed,
 	};
 	d->on_drop(d->drop_user, &x);
-	return 0;
+	return --d->events_left > 0 ? 0 : -EAGAIN;
 }
 
 static void on_events(void *user, unsigned events)
@@ -111,6 +117,8 @@ static void on_events(void *user, unsigned events)
 	struct datapath *d = user;
 
 	(void)events;
+	/* A few: others want their turn, and what is left makes the loop come back. */
+	d->events_left = EVENTS_A_TURN;
 	(void)ring_buffer__consume(d->events);
 }
 

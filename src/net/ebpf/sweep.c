@@ -53,7 +53,20 @@ void ct_peer_of(const struct kedge_tuple *t, const struct kedge_ct *c, struct ke
 	}
 }
 
-static bool expired(struct datapath *d, int ct, const struct kedge_tuple *t, const struct kedge_ct *c, const struct kedge_tuple *peer, uint64_t now)
+int ct_lookup(const struct datapath *d, const struct kedge_tuple *t, struct kedge_ct *ret)
+{
+	int r = bpf_map_lookup_elem(bpf_map__fd(d->dp->maps.ct), t, ret);
+
+	return r < 0 ? bpf_map_lookup_elem(bpf_map__fd(d->dp->maps.young), t, ret) : r;
+}
+
+void ct_delete(const struct datapath *d, const struct kedge_tuple *t)
+{
+	(void)bpf_map_delete_elem(bpf_map__fd(d->dp->maps.ct), t);
+	(void)bpf_map_delete_elem(bpf_map__fd(d->dp->maps.young), t);
+}
+
+static bool expired(struct datapath *d, const struct kedge_tuple *t, const struct kedge_ct *c, const struct kedge_tuple *peer, uint64_t now)
 {
 	const struct kedge_addr *container = c->xlate == KEDGE_XLATE_DST ? &c->addr : &t->saddr;
 	struct kedge_endpoint ep;
@@ -63,7 +76,7 @@ static bool expired(struct datapath *d, int ct, const struct kedge_tuple *t, con
 
 	if (bpf_map_lookup_elem(bpf_map__fd(d->dp->maps.endpoints), container, &ep) < 0 || ep.generation != c->generation)
 		return true;
-	if (bpf_map_lookup_elem(ct, peer, &o) == 0) {
+	if (ct_lookup(d, peer, &o) == 0) {
 		if (o.seen > seen)
 			seen = o.seen;
 		/* One side's FIN leaves the other its time: a half-closed connection may go on for hours. */
@@ -75,16 +88,36 @@ static bool expired(struct datapath *d, int ct, const struct kedge_tuple *t, con
 
 static void arm(struct datapath *d, uint32_t armed)
 {
-	struct kedge_control c = { .armed = armed };
+	struct kedge_control c;
 	uint32_t zero = 0;
 
+	if (bpf_map_lookup_elem(bpf_map__fd(d->dp->maps.control), &zero, &c) < 0)
+		return;
+	c.armed = armed;
 	(void)bpf_map_update_elem(bpf_map__fd(d->dp->maps.control), &zero, &c, BPF_ANY);
+}
+
+static bool no_flows(const struct datapath *d)
+{
+	struct kedge_tuple first;
+
+	return bpf_map_get_next_key(bpf_map__fd(d->dp->maps.ct), NULL, &first) < 0 && bpf_map_get_next_key(bpf_map__fd(d->dp->maps.young), NULL, &first) < 0;
+}
+
+/* The next entry, of one table and then of the other. */
+static bool next_flow(struct datapath *d, struct kedge_tuple *ret)
+{
+	for (; ; d->young = true, d->sweeping = false) {
+		if (bpf_map_get_next_key(bpf_map__fd(d->young ? d->dp->maps.young : d->dp->maps.ct), d->sweeping ? &d->cursor : NULL, ret) == 0)
+			return true;
+		if (d->young)
+			return false;
+	}
 }
 
 static void on_timer(void *user)
 {
 	struct datapath *d = user;
-	int ct = bpf_map__fd(d->dp->maps.ct);
 	struct kedge_tuple next, peer;
 	struct timespec ts;
 	struct kedge_ct c;
@@ -93,28 +126,26 @@ static void on_timer(void *user)
 	clock_gettime(CLOCK_BOOTTIME, &ts);
 	now = (uint64_t)ts.tv_sec * SECOND + (uint64_t)ts.tv_nsec;
 	for (int i = 0; i < PIECE; i++) {
-		if (bpf_map_get_next_key(ct, d->sweeping ? &d->cursor : NULL, &next) < 0) {
+		if (!next_flow(d, &next)) {
 			/* Through. Nothing left: back to sleep, the bell armed before the last look. */
 			d->flows = d->counting;
 			d->counting = 0;
-			d->sweeping = false;
+			d->sweeping = d->young = false;
 			if (d->flows == 0) {
 				arm(d, 0);
-				if (bpf_map_get_next_key(ct, NULL, &next) < 0)
+				if (no_flows(d))
 					return;
 				arm(d, 1);
 			}
 			loop_timer_set(d->timer, PERIOD_NS);
 			return;
 		}
-		if (bpf_map_lookup_elem(ct, &next, &c) == 0) {
+		if (ct_lookup(d, &next, &c) == 0) {
 			ct_peer_of(&next, &c, &peer);
-			if (expired(d, ct, &next, &c, &peer, now)) {
-				(void)bpf_map_delete_elem(ct, &next);
-				(void)bpf_map_delete_elem(ct, &peer);
-				if (!d->sweeping)
-					continue;	/* the first key went: the next round asks for the first again */
-				/* The cursor stays where it was: its successor is now another one. */
+			if (expired(d, &next, &c, &peer, now)) {
+				ct_delete(d, &next);
+				ct_delete(d, &peer);
+				/* The cursor stays where it was, or before the first: its successor is now another one. */
 				continue;
 			}
 			d->counting++;
@@ -145,15 +176,13 @@ static void on_bell(void *user, unsigned events)
 
 void sweep_open(struct datapath *d)
 {
-	struct kedge_tuple first;
-
 	d->timer = loop_timer_new(d->l, on_timer, d);
 	d->wakeups = ring_buffer__new(bpf_map__fd(d->dp->maps.wakeups), on_ring, d, NULL);
 	if (d->wakeups)
 		d->wake_io = loop_io_new(d->l, ring_buffer__epoll_fd(d->wakeups), LOOP_READ, on_bell, d);
 	else
 		log_warn("ebpf", "no ring buffer: flows are swept by the clock");
-	if (!d->wakeups || bpf_map_get_next_key(bpf_map__fd(d->dp->maps.ct), NULL, &first) == 0) {
+	if (!d->wakeups || !no_flows(d)) {
 		arm(d, 1);
 		loop_timer_set(d->timer, PERIOD_NS);
 	} else {

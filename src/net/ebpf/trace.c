@@ -170,13 +170,12 @@ static void forget(struct datapath *d, const struct probe *p)
 	struct kedge_tuple t = { .saddr = to_addr(&p->src), .daddr = to_addr(&p->dst), .sport = htons(p->sport), .dport = htons(p->dport), .proto = p->proto };
 	struct kedge_tuple peer;
 	struct kedge_ct c;
-	int ct = bpf_map__fd(d->dp->maps.ct);
 
-	if (bpf_map_lookup_elem(ct, &t, &c) < 0)
+	if (ct_lookup(d, &t, &c) < 0)
 		return;
 	ct_peer_of(&t, &c, &peer);
-	(void)bpf_map_delete_elem(ct, &t);
-	(void)bpf_map_delete_elem(ct, &peer);
+	ct_delete(d, &t);
+	ct_delete(d, &peer);
 }
 
 static int mac_of(const char *name, uint8_t mac[6])
