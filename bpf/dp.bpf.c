@@ -13,6 +13,7 @@
  * IPv4 and IPv6 are one code: addresses are 16 bytes wide, only lib/packet.h and lib/rewrite.h know two headers. There is no translation between
  * the families: an IPv6 client of a container without IPv6 is served by the engine's proxy.
  */
+#include "lib/guard.h"
 #include "lib/icmp.h"
 #include "lib/publish.h"
 
@@ -130,9 +131,12 @@ INLINE bool host_asked(struct __sk_buff *skb, const struct packet *p)
 	}
 	if (p->t.proto == IPPROTO_UDP) {
 		sk = bpf_sk_lookup_udp(skb, &t, size, BPF_F_CURRENT_NETNS, 0);
-		if (sk)
-			bpf_sk_release(sk);
-		return sk != NULL;
+		if (!sk)
+			return false;
+		/* One bound to another port is the range's own, which the search was steered to (ports.bpf.c). */
+		found = sk->src_port == bpf_ntohs(p->t.dport);
+		bpf_sk_release(sk);
+		return found;
 	}
 	sk = bpf_skc_lookup_tcp(skb, &t, size, BPF_F_CURRENT_NETNS, 0);
 	if (!sk)
@@ -457,10 +461,14 @@ int kedge_container(struct __sk_buff *skb)
 		/* A neighbour: the bridge delivers. */
 		if (own && own->bridge_ifindex == other->bridge_ifindex && !(own->flags & KEDGE_NET_NO_ICC))
 			return TC_ACT_UNSPEC;
+		if (ep && ports && guarded_answer(skb, &p))
+			return TC_ACT_UNSPEC;
 		return dropped(skb, &p, KEDGE_DROP_ISOLATED);
 	}
 	if (!ep || !own)
 		return dropped(skb, &p, KEDGE_DROP_NO_ENDPOINT);
+	if (ports && guarded_answer(skb, &p))
+		return TC_ACT_UNSPEC;		/* to the host, by its routing rule */
 	if (own->flags & KEDGE_NET_INTERNAL || !(own->flags & (KEDGE_NET_MASQUERADE | KEDGE_NET_ROUTED)))
 		return dropped(skb, &p, KEDGE_DROP_ISOLATED);
 	if (r == PARSE_OTHER)

@@ -103,7 +103,7 @@ json_t *engine_info(struct engine *en)
 	doc_set(info, "SecurityOptions", json_pack("[s, s]", "name=seccomp,profile=builtin", "name=cgroupns"));
 	if (en->idmap.size)
 		json_array_append_new(json_object_get(info, "SecurityOptions"), json_string("name=userns"));
-	doc_set(info, "Warnings", json_array());
+	doc_set(info, "Warnings", net_warnings(en->net));
 	json_array_append_new(json_object_get(info, "DriverStatus"), json_pack("[s, s]", "Datapath", json_str(status, "Datapath", "")));
 	json_decref(status);
 	return info;

@@ -112,6 +112,7 @@ struct datapath_ops {
 	 */
 	bool forwarding;
 	bool policies;			/* knows guarded ports and lists of sources */
+	bool past_input;		/* packets to published ports do not see the host's INPUT chain */
 	bool uplink_forwarding;		/* the same of uplinks: packets are routed from and to them */
 	/* pin_dir: "/sys/fs/bpf/kedge/<instance>"; created when missing. Adopts pins found there when their version fits, else replaces them. */
 	int (*open)(struct loop *l, const char *pin_dir, struct datapath **ret, struct err *e);
@@ -131,6 +132,11 @@ struct datapath_ops {
 	int (*endpoint_del)(struct datapath *d, const struct dp_endpoint *ep);
 	int (*publish_set)(struct datapath *d, const struct dp_publish *p, struct err *e);
 	int (*publish_del)(struct datapath *d, const struct dp_publish *p);
+	/*
+	 * From now on (or no longer) packets of containers to sockets of the engine that bear a client's address get KEDGE_GUARD_MARK and pass. NULL: this
+	 * data path cannot tell them.
+	 */
+	int (*guard_set)(struct datapath *d, bool on, struct err *e);
 	/* Makes or replaces: packets meet the old set or the new one. */
 	int (*lb_set)(struct datapath *d, const struct dp_lb *lb, const struct dp_backend *b, size_t n, struct err *e);
 	int (*lb_del)(struct datapath *d, const struct dp_lb *lb);

@@ -157,6 +157,8 @@ json_t *net_dns_stats(const struct net *n);	/* dns_stats(); new reference */
 struct net_dns_log;
 struct net_dns_log *net_dns_log(struct net *n, void (*fn)(void *user, const json_t *line), void *user);
 void net_dns_log_free(struct net_dns_log *l);
+/* Sentences for /info about this host: published ports past a firewall that lets in only what it names. New reference. */
+json_t *net_warnings(const struct net *n);
 json_t *net_info(const struct net *n);	/* {"Datapath": .., "Flows": n, "Drops": {...}} for /info and tools */
 
 #endif

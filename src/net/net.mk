@@ -6,6 +6,7 @@ libnet_a_SOURCES += \
 	src/net/addr.c src/net/addr.h \
 	src/net/capture.c src/net/capture.h \
 	src/net/datapath.h src/net/endpoint.c \
+	src/net/firewall.h src/net/guard.c \
 	src/net/hook.c src/net/hook.h \
 	src/net/inuse.c src/net/inuse.h \
 	src/net/ipam.c src/net/ipam.h \
@@ -27,6 +28,7 @@ libnet_a_SOURCES += \
 	src/net/sandbox.c src/net/sandbox.h src/net/sandbox_adopt.c src/net/sandbox_connect.c src/net/sandbox_kernel.c \
 	src/net/sandbox_ports.c src/net/sandbox_reap.c src/net/sandbox_routed.c \
 	src/net/sysctls.c \
+	src/net/warn.c \
 	src/net/watch.c \
 	src/net/proxy/proxy.c src/net/proxy/proxy.h src/net/proxy/proxy_priv.h \
 	src/net/proxy/tcp.c \

@@ -42,6 +42,8 @@ struct net {
 	struct map *sandboxes;		/* container id -> struct sandbox */
 	struct port_table *ports;
 	struct proxy *proxy;
+	unsigned guards;		/* sandboxes with guarded ports */
+	bool guard4, guard6;		/* their clients keep their addresses */
 	struct net_drops *followers;	/* lab.c */
 	unsigned pending;		/* closings and commits under way */
 	struct reaper *reaper;		/* sandbox_reap.c */
@@ -119,6 +121,11 @@ void netns_remove(const char *path);			/* missing is fine */
 bool netns_is_bound(const char *path);
 /* Runs fn inside; what it opens stays there. */
 int netns_visit(const char *path, int (*fn)(void *user, struct err *e), void *user, struct err *e);
+
+/* guard.c: a sandbox has guarded ports, or no longer. */
+void guard_get(struct net *n);
+void guard_put(struct net *n);
+void guard_gc(struct net *n);				/* after adoption: what an earlier run has left */
 
 /* sandbox.c */
 struct sandbox;

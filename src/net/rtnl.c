@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <libmnl/libmnl.h>
+#include <linux/fib_rules.h>
 #include <linux/if_addr.h>
 #include <linux/if_bridge.h>
 #include <linux/if_link.h>
@@ -401,6 +402,42 @@ void rtnl_route_default(struct rtnl *r, uint32_t ifindex, const struct in6_addr 
 	rt->rtm_type = RTN_UNICAST;
 	put_addr(nh, RTA_GATEWAY, gateway);
 	mnl_attr_put_u32(nh, RTA_OIF, ifindex);
+	end(r, nh);
+}
+
+void rtnl_rule_mark(struct rtnl *r, bool v6, bool add, uint32_t priority, uint32_t mark, uint32_t mask, uint32_t table)
+{
+	struct nlmsghdr *nh = begin(r, add ? RTM_NEWRULE : RTM_DELRULE, add ? NLM_F_CREATE | NLM_F_EXCL : 0, add ? EEXIST : ENOENT,
+				    "%s the %s routing rule for the mark %#x", add ? "add" : "remove", v6 ? "IPv6" : "IPv4", mark);
+	struct fib_rule_hdr *h;
+
+	if (!nh)
+		return;
+	h = mnl_nlmsg_put_extra_header(nh, sizeof(*h));
+	h->family = v6 ? AF_INET6 : AF_INET;
+	h->action = FR_ACT_TO_TBL;
+	mnl_attr_put_u32(nh, FRA_PRIORITY, priority);
+	mnl_attr_put_u32(nh, FRA_FWMARK, mark);
+	mnl_attr_put_u32(nh, FRA_FWMASK, mask);
+	mnl_attr_put_u32(nh, FRA_TABLE, table);
+	end(r, nh);
+}
+
+void rtnl_route_all_local(struct rtnl *r, bool v6, bool add, uint32_t table)
+{
+	struct nlmsghdr *nh = begin(r, add ? RTM_NEWROUTE : RTM_DELROUTE, add ? NLM_F_CREATE | NLM_F_REPLACE : 0, add ? EEXIST : ESRCH,
+				    "%s the %s route of table %u", add ? "add" : "remove", v6 ? "IPv6" : "IPv4", table);
+	struct rtmsg *rt;
+
+	if (!nh)
+		return;
+	rt = mnl_nlmsg_put_extra_header(nh, sizeof(*rt));
+	rt->rtm_family = v6 ? AF_INET6 : AF_INET;
+	rt->rtm_protocol = RTPROT_BOOT;
+	rt->rtm_scope = v6 ? RT_SCOPE_UNIVERSE : RT_SCOPE_HOST;
+	rt->rtm_type = RTN_LOCAL;
+	mnl_attr_put_u32(nh, RTA_TABLE, table);
+	mnl_attr_put_u32(nh, RTA_OIF, 1);		/* loopback's index in every network namespace */
 	end(r, nh);
 }
 

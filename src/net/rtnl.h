@@ -36,6 +36,11 @@ void rtnl_group_del(struct rtnl *r, uint32_t group);		/* an empty one is fine */
 void rtnl_addr_add(struct rtnl *r, uint32_t ifindex, const struct net_cidr *a);		/* present is fine */
 void rtnl_addr_del(struct rtnl *r, uint32_t ifindex, const struct net_cidr *a);		/* missing is fine */
 void rtnl_route_default(struct rtnl *r, uint32_t ifindex, const struct in6_addr *gateway);
+/*
+ * A rule for packets of the family that bear the mark: by this table. And in that table: everything is the host's own. add: present is fine; else missing is.
+ */
+void rtnl_rule_mark(struct rtnl *r, bool v6, bool add, uint32_t priority, uint32_t mark, uint32_t mask, uint32_t table);
+void rtnl_route_all_local(struct rtnl *r, bool v6, bool add, uint32_t table);
 void rtnl_neigh_set(struct rtnl *r, uint32_t ifindex, const struct in6_addr *a, const uint8_t mac[6]);
 
 /* 0 when all were done. The first failure is told with the kernel's own sentence where it has one (extended ACK); requests after a

@@ -48,6 +48,8 @@ void sandbox_free(struct sandbox *s)
 	if (!s)
 		return;
 	names_sandbox_close(s);
+	if (s->guarding)
+		guard_put(s->n);
 	for (size_t i = 0; i < s->n_ep; i++)
 		endpoint_free(s->ep[i]);
 	free(s->ep);

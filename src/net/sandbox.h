@@ -45,6 +45,7 @@ struct sandbox {
 	struct endpoint *gw4, *gw6;	/* give the default routes and the published ports; NULL: none */
 	char *policy_text, *sources_text;	/* of the published ports, as asked for, or NULL */
 	struct net_policy policy;
+	bool guarding;			/* guard_get() was called for it */
 	struct port_bound *ports;
 	size_t n_ports;
 	struct proxy_port **proxies;

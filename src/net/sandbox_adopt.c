@@ -195,4 +195,5 @@ void net_gc(struct net *n)
 	gc_links(n);
 	gc_namespaces(n);
 	n->ops->gc(n->dp);
+	guard_gc(n);
 }

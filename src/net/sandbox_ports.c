@@ -53,6 +53,9 @@ void sandbox_ports_del(struct sandbox *s)
 		if (publish_of(s, &s->ports[i / 2], i % 2, &p))
 			(void)s->n->ops->publish_del(s->n->dp, &p);
 	sandbox_routed_del(s);
+	if (s->guarding)
+		guard_put(s->n);
+	s->guarding = false;
 }
 
 int sandbox_ports_set(struct sandbox *s, struct err *e)
@@ -65,6 +68,10 @@ int sandbox_ports_set(struct sandbox *s, struct err *e)
 		return err_set(e, ERR_INVALID, "port %u cannot be published by way of the host's firewall (guarded) on a routed network", s->routed[0].port);
 	if ((s->policy.guarded || s->policy.n_sources) && !s->n->ops->policies)
 		return err_set(e, ERR_NOT_IMPLEMENTED, "guarded ports and lists of sources need the data path ebpf or proxy, not '%s'", s->n->ops->name);
+	if (s->policy.guarded && s->n_ports && !s->guarding) {
+		guard_get(s->n);
+		s->guarding = true;
+	}
 	for (size_t i = 0; i < 2 * s->n_ports; i++)
 		if (publish_of(s, &s->ports[i / 2], i % 2, &p) && s->n->ops->publish_set(s->n->dp, &p, e) < 0)
 			return -1;
@@ -76,6 +83,12 @@ static struct proxy_target proxy_target(const struct sandbox *s, const struct po
 	struct proxy_target to = { .proto = b->proto, .port = b->port, .first = b->count > 1 ? b->host_port : 0 };
 
 	to.policy = &s->policy;
+	to.keep4 = s->policy.guarded && s->n->guard4;
+	to.keep6 = s->policy.guarded && s->n->guard6;
+	if (s->gw4 && endpoint_subnet(s->gw4, false))
+		to.near4 = *endpoint_subnet(s->gw4, false);
+	if (s->gw6 && endpoint_subnet(s->gw6, true))
+		to.near6 = *endpoint_subnet(s->gw6, true);
 	if (b->v6 && s->gw6 && s->gw6->has6)
 		to.addr6 = s->gw6->addr6;
 	(void)target(s, b, &to.addr);		/* ::, nobody, without one */

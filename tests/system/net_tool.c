@@ -109,8 +109,14 @@ static void do_open(char **w, size_t len, struct op *o)
 	struct net_sandbox_spec s = { .id = o->id, .name = w[2], .endpoints = &ep, .n_endpoints = 1, .ports = p };
 
 	for (size_t i = 4; i < len; i++) {
-		int n = port_parse(w[i], &one);
+		int n;
 
+		/* policy=guarded, sources=192.0.2.0/24 */
+		if (str_starts(w[i], "policy=") || str_starts(w[i], "sources=")) {
+			*(w[i][0] == 'p' ? &s.publish_policy : &s.publish_sources) = strchr(w[i], '=') + 1;
+			continue;
+		}
+		n = port_parse(w[i], &one);
 		if (n < 0 || s.n_ports + (size_t)n > 65536) {
 			free(p);
 			free(o);

@@ -212,8 +212,15 @@ struct kedge_control {
 	__u32 armed;			/* the engine sweeps; a first flow need not wake it */
 	__u32 listeners;		/* drops go to the ring too */
 	__u32 ranges;			/* entries of the table of ranges: none, no look */
-	__u32 pad;
+	__u32 guarded;			/* the engine has guarded ports: some answers of containers are for its own sockets */
 };
+
+/*
+ * The mark of a container's packet to a socket of the engine that speaks with a client's address; the mask's bits are changed, others stay. A routing
+ * rule sends what bears it to a table in which every address is the host's own.
+ */
+#define KEDGE_GUARD_MARK 0x4b000000u
+#define KEDGE_GUARD_MASK 0xff000000u
 
 enum {
 	KEDGE_CT_MAX = 65536, KEDGE_YOUNG_MAX = 16384, KEDGE_LOCAL_MAX = 8192, KEDGE_FRAG_MAX = 4096,

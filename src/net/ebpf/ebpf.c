@@ -96,7 +96,8 @@ static void ebpf_close(struct datapath *d)
 {
 	if (!d)
 		return;
-	(void)ebpf_drops_listen(d, NULL, NULL, NULL);
+	if (d->dp)
+		(void)ebpf_drops_listen(d, NULL, NULL, NULL);
 	drops_close(d);
 	sweep_close(d);
 	local_bpf__destroy(d->local);
@@ -354,6 +355,7 @@ const struct datapath_ops dp_ebpf = {
 	 */
 	.forwarding = true,
 	.policies = true,
+	.past_input = true,
 	.open = ebpf_open,
 	.close = ebpf_close,
 	.purge = ebpf_purge,
@@ -368,6 +370,7 @@ const struct datapath_ops dp_ebpf = {
 	.holds_ranges = ebpf_holds_ranges,
 	.publish_set = ebpf_publish_set,
 	.publish_del = ebpf_publish_del,
+	.guard_set = ebpf_guard_set,
 	.lb_set = ebpf_lb_set,
 	.lb_del = ebpf_lb_del,
 	.gc = ebpf_gc,

@@ -59,6 +59,7 @@ int table_del(struct datapath *d, struct bpf_map *m, const void *key);
 /* publish.c */
 int ebpf_publish_set(struct datapath *d, const struct dp_publish *p, struct err *e);
 int ebpf_publish_del(struct datapath *d, const struct dp_publish *p);
+int ebpf_guard_set(struct datapath *d, bool on, struct err *e);
 bool ebpf_holds_ranges(const struct datapath *d);
 void publish_ranges_known(struct datapath *d);
 void publish_sources_del(struct datapath *d, uint32_t generation);

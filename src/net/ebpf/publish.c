@@ -53,6 +53,19 @@ void publish_ranges_known(struct datapath *d)
 	(void)bpf_map_update_elem(bpf_map__fd(d->dp->maps.control), &zero, &c, BPF_ANY);
 }
 
+int ebpf_guard_set(struct datapath *d, bool on, struct err *e)
+{
+	struct kedge_control c;
+	uint32_t zero = 0;
+
+	if (bpf_map_lookup_elem(bpf_map__fd(d->dp->maps.control), &zero, &c) < 0)
+		return err_errno(e, errno, "read the control table of the data path");
+	c.guarded = on;
+	if (bpf_map_update_elem(bpf_map__fd(d->dp->maps.control), &zero, &c, BPF_ANY) < 0)
+		return err_errno(e, errno, "write the control table of the data path");
+	return 0;
+}
+
 static bool same_range(const struct listener *l, const struct dp_publish *p)
 {
 	return l->used && l->proto == p->proto && l->port == p->host_port && IN6_ARE_ADDR_EQUAL(&l->addr, &p->host_addr);
@@ -64,7 +77,7 @@ static uint16_t listener_set(struct datapath *d, const struct dp_publish *p)
 	uint32_t i, at = 0;
 	uint64_t fd = (uint64_t)p->listener;
 
-	if (!d->ports || p->listener < 0 || p->proto != IPPROTO_TCP)
+	if (!d->ports || p->listener < 0)
 		return 0;
 	if (!d->listeners)
 		d->listeners = mem_zalloc(KEDGE_LISTENERS_MAX * sizeof(*d->listeners));

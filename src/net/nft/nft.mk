@@ -2,5 +2,6 @@ libnet_a_SOURCES += \
 	src/net/nft/batch.c \
 	src/net/nft/conntrack.c \
 	src/net/nft/elems.c \
+	src/net/nft/firewall.c \
 	src/net/nft/nft.c src/net/nft/nft_priv.h \
 	src/net/nft/ruleset.c

@@ -49,6 +49,11 @@ socklen_t proxy_target_addr(const struct proxy_target *to, union proxy_addr *ret
 	return sizeof(ret->v6);
 }
 
+static bool is_loopback(const struct in6_addr *a)
+{
+	return addr_is4(a) ? addr_to4(a) >> 24 == 127 : IN6_IS_ADDR_LOOPBACK(a);
+}
+
 bool proxy_allows(const struct proxy_port *p, const struct in6_addr *client, const struct in6_addr *local)
 {
 	const struct proxy_target *to = &p->to;
@@ -56,9 +61,29 @@ bool proxy_allows(const struct proxy_port *p, const struct in6_addr *client, con
 	for (size_t i = 0; i < p->t->n_barred; i++)
 		if (!addr_eq(client, local) && cidr_has(&p->t->barred[i], client))
 			return false;
-	if (!to->policy || !to->policy->n_sources || addr_eq(client, local) || IN6_IS_ADDR_LOOPBACK(client))
+	if (!to->policy || !to->policy->n_sources || addr_eq(client, local) || is_loopback(client))
 		return true;
-	return (addr_is4(client) && addr_to4(client) >> 24 == 127) || net_policy_allows(to->policy, client);
+	return net_policy_allows(to->policy, client);
+}
+
+int proxy_bear(const struct proxy_target *to, int fd, const struct in6_addr *client, const struct in6_addr *local)
+{
+	bool v4 = addr_is4(&to->addr);
+	const struct net_cidr *near = v4 ? &to->near4 : &to->near6;
+	struct proxy_target own = { .addr = *client };
+	union proxy_addr sa;
+	int one = 1, rc;
+
+	if (!(v4 ? to->keep4 : to->keep6) || addr_is4(client) != v4 || addr_eq(client, local) || is_loopback(client) || IN6_IS_ADDR_LINKLOCAL(client) ||
+	    (near->prefix && cidr_has(near, client)))
+		return 0;
+	rc = v4 ? setsockopt(fd, IPPROTO_IP, IP_TRANSPARENT, &one, sizeof(one)) : setsockopt(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, &one, sizeof(one));
+	/* The port is chosen by connect(), which knows both ends: of each client there may be as many connections as there are ports. */
+	if (rc == 0 && to->proto == IPPROTO_TCP)
+		(void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
+	if (rc < 0 || bind(fd, &sa.sa, proxy_target_addr(&own, &sa)) < 0)
+		return -errno;
+	return 0;
 }
 
 static void on_retry(void *user)

@@ -26,7 +26,13 @@ struct proxy_target {
 	struct in6_addr addr6;		/* the same for clients that come over IPv6; ::: there is no other */
 	uint16_t port;
 	const struct net_policy *policy;	/* whom it is for; borrowed until the port is closed; NULL: everybody */
-	uint16_t first;			/* not 0 (TCP): connections come on many ports; one to port h goes to port + (h - first) */
+	/*
+	 * The container sees its clients' own addresses, of this family, by sockets that bear them (IP_TRANSPARENT): its answers find their way back here. Not
+	 * so those of its own networks (near4, near6; prefix 0: none), whom it answers directly.
+	 */
+	bool keep4, keep6;
+	struct net_cidr near4, near6;
+	uint16_t first;			/* not 0: connections and datagrams come on many ports; one to port h goes to port + (h - first) */
 };
 /* fd is a listening TCP or a bound UDP socket, non-blocking; taken. The thread starts with the first port. */
 struct proxy_port *proxy_port_open_take(struct proxy *p, int fd, const struct proxy_target *to);

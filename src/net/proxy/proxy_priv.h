@@ -67,6 +67,10 @@ socklen_t proxy_target_addr(const struct proxy_target *to, union proxy_addr *ret
 
 /* The client's address, and the one of ours it came to (:: when not known). The host itself may always. */
 bool proxy_allows(const struct proxy_port *p, const struct in6_addr *client, const struct in6_addr *local);
+/*
+ * Before a connect: fd shall speak to the target with the client's address, where that is wanted and can be. 0 or -errno; local as above.
+ */
+int proxy_bear(const struct proxy_target *to, int fd, const struct in6_addr *client, const struct in6_addr *local);
 void proxy_starved(struct proxy_thread *t);		/* stops accepting for a while */
 
 void tcp_port_open(struct proxy_port *p);

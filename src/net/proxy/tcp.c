@@ -285,85 +285,112 @@ static void sock_setup(int fd)
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &idle, sizeof(idle));
 }
 
-static struct proxy_target target_of(const struct proxy_port *p, int client)
-{
-	struct proxy_target to = p->to;
-	union proxy_addr sa = { 0 };
-	socklen_t len = sizeof(sa);
-
-	if ((!to.first && IN6_IS_ADDR_UNSPECIFIED(&to.addr6)) || getsockname(client, &sa.sa, &len) < 0)
-		return to;
-	if (to.first)
-		to.port = (uint16_t)(to.port + ntohs(sa.sa.sa_family == AF_INET ? sa.v4.sin_port : sa.v6.sin6_port) - to.first);
-	if (sa.sa.sa_family == AF_INET6 && !IN6_IS_ADDR_V4MAPPED(&sa.v6.sin6_addr) && !IN6_IS_ADDR_UNSPECIFIED(&to.addr6))
-		to.addr = to.addr6;
-	return to;
-}
-
-/* Takes the accepted fd; false when there is no room for the connection. */
-static bool conn_new(struct proxy_port *p, int client)
-{
-	struct proxy_thread *t = p->t;
-	struct proxy_target target = target_of(p, client);
-	union proxy_addr sa;
-	socklen_t len = proxy_target_addr(&target, &sa);
-	bool nobody = addr_is_any(&target.addr);
-	int fd = nobody ? -1 : socket(sa.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP), rc;
-	struct linger now = { .l_onoff = 1 };
-	struct tcp_conn *c;
-
-	if (fd >= 0) {
-		sock_setup(fd);
-		rc = connect(fd, &sa.sa, len);
-		if (rc == 0 || errno == EINPROGRESS) {
-			c = mem_zalloc(sizeof(*c));
-			c->port = p;
-			c->connecting = true;
-			for (int i = 0; i < 2; i++) {
-				c->side[i] = (struct side){ .c = c, .fd = i ? fd : client };
-				c->dir[i].pipe = (struct proxy_pipe){ -1, -1 };
-				c->side[i].io = loop_io_new(t->l, c->side[i].fd, i ? LOOP_WRITE : 0, on_side, &c->side[i]);
-			}
-			c->at = &p->conns;
-			c->next = p->conns;
-			if (c->next)
-				c->next->at = &c->next;
-			p->conns = c;
-			t->conns++;
-			t->stat->tcp_opened++;
-			t->stat->tcp_now = t->conns;
-			return true;
-		}
-		rc = errno;
-		(void)close(fd);
-	} else {
-		rc = nobody ? ECONNREFUSED : errno;
-	}
-	t->stat->tcp_failed++;
-	(void)setsockopt(client, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-	(void)close(client);
-	/* No address left to connect from, no memory: as with descriptors, it passes. */
-	return !(rc == EMFILE || rc == ENFILE || rc == ENOMEM || rc == ENOBUFS || rc == EADDRNOTAVAIL);
-}
-
 static struct in6_addr addr_from(const union proxy_addr *a)
 {
 	return a->sa.sa_family == AF_INET ? addr_of4(ntohl(a->v4.sin_addr.s_addr)) : a->v6.sin6_addr;
 }
 
-static bool is_for(const struct proxy_port *p, int client)
-{
-	union proxy_addr peer = { 0 }, own = { 0 };
-	socklen_t n = sizeof(peer), m = sizeof(own);
-	struct in6_addr from, to;
+/* A connection as accepted. */
+struct visit {
+	int fd;
+	struct in6_addr client, local;	/* local: zero unless somebody has to know */
+	uint16_t port;
+};
 
-	if (!p->t->n_barred && (!p->to.policy || !p->to.policy->n_sources))
+static bool visit_read(const struct proxy_port *p, const union proxy_addr *peer, struct visit *v)
+{
+	const struct proxy_target *to = &p->to;
+	union proxy_addr own = { 0 };
+	socklen_t n = sizeof(own);
+
+	v->client = addr_from(peer);
+	if (!to->first && IN6_IS_ADDR_UNSPECIFIED(&to->addr6) && !p->t->n_barred && (!to->policy || !to->policy->n_sources) && !to->keep4 && !to->keep6)
 		return true;
-	if (getpeername(client, &peer.sa, &n) < 0 || getsockname(client, &own.sa, &m) < 0)
+	if (getsockname(v->fd, &own.sa, &n) < 0)
 		return false;
-	from = addr_from(&peer);
-	to = addr_from(&own);
-	return proxy_allows(p, &from, &to);
+	v->local = addr_from(&own);
+	v->port = ntohs(own.sa.sa_family == AF_INET ? own.v4.sin_port : own.v6.sin6_port);
+	return proxy_allows(p, &v->client, &v->local);
+}
+
+static struct proxy_target target_of(const struct proxy_port *p, const struct visit *v)
+{
+	struct proxy_target to = p->to;
+
+	if (to.first)
+		to.port = (uint16_t)(to.port + v->port - to.first);
+	if (!IN6_IS_ADDR_UNSPECIFIED(&to.addr6) && !IN6_IS_ADDR_UNSPECIFIED(&v->local) && !addr_is4(&v->local))
+		to.addr = to.addr6;
+	return to;
+}
+
+static void refuse(int fd)
+{
+	struct linger now = { .l_onoff = 1 };
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	(void)close(fd);
+}
+
+static void conn_add(struct proxy_port *p, int client, int container)
+{
+	struct proxy_thread *t = p->t;
+	struct tcp_conn *c = mem_zalloc(sizeof(*c));
+
+	c->port = p;
+	c->connecting = true;
+	for (int i = 0; i < 2; i++) {
+		c->side[i] = (struct side){ .c = c, .fd = i ? container : client };
+		c->dir[i].pipe = (struct proxy_pipe){ -1, -1 };
+		c->side[i].io = loop_io_new(t->l, c->side[i].fd, i ? LOOP_WRITE : 0, on_side, &c->side[i]);
+	}
+	c->at = &p->conns;
+	c->next = p->conns;
+	if (c->next)
+		c->next->at = &c->next;
+	p->conns = c;
+	t->conns++;
+	t->stat->tcp_opened++;
+	t->stat->tcp_now = t->conns;
+}
+
+/* A socket on its way to the container, or -errno. */
+static int dial(const struct proxy_port *p, const struct visit *v)
+{
+	struct proxy_target to = target_of(p, v);
+	union proxy_addr sa;
+	socklen_t len = proxy_target_addr(&to, &sa);
+	CLEANUP(fd_closep) int fd = -1;
+	int rc;
+
+	if (addr_is_any(&to.addr))
+		return -ECONNREFUSED;
+	fd = socket(sa.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP);
+	if (fd < 0)
+		return -errno;
+	sock_setup(fd);
+	rc = proxy_bear(&to, fd, &v->client, &v->local);
+	if (rc < 0)
+		return rc;
+	if (connect(fd, &sa.sa, len) < 0 && errno != EINPROGRESS)
+		return -errno;
+	rc = TAKE_FD(fd);
+	return rc;
+}
+
+/* Takes the accepted fd; false when there is no room for the connection. */
+static bool conn_new(struct proxy_port *p, const struct visit *v)
+{
+	int rc = dial(p, v);
+
+	if (rc >= 0) {
+		conn_add(p, v->fd, rc);
+		return true;
+	}
+	p->t->stat->tcp_failed++;
+	refuse(v->fd);
+	/* No address left to connect from, no memory: as with descriptors, it passes. */
+	return !(rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM || rc == -ENOBUFS || rc == -EADDRNOTAVAIL);
 }
 
 static void on_accept(void *user, unsigned events)
@@ -372,29 +399,26 @@ static void on_accept(void *user, unsigned events)
 
 	(void)events;
 	for (int i = 0; i < ACCEPTS; i++) {
-		int fd;
+		union proxy_addr peer = { 0 };
+		socklen_t n = sizeof(peer);
+		struct visit v = { 0 };
 
 		if (p->t->conns >= p->t->conns_max) {
 			proxy_starved(p->t);
 			return;
 		}
-		fd = accept4(p->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-		if (fd < 0) {
+		v.fd = accept4(p->fd, &peer.sa, &n, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		if (v.fd < 0) {
 			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
 				proxy_starved(p->t);
 			else if (errno != EAGAIN)
 				continue;	/* the connection's own trouble (accept(2)) */
 			return;
 		}
-		if (!is_for(p, fd)) {
-			struct linger now = { .l_onoff = 1 };
-
+		if (!visit_read(p, &peer, &v)) {
 			p->t->stat->tcp_refused++;
-			(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-			(void)close(fd);
-			continue;
-		}
-		if (!conn_new(p, fd)) {
+			refuse(v.fd);
+		} else if (!conn_new(p, &v)) {
 			proxy_starved(p->t);
 			return;
 		}

@@ -3,12 +3,14 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "kedge/bpf/abi.h"
 #include "net/addr.h"
 #include "net/proxy/proxy_priv.h"
 
@@ -22,16 +24,20 @@
  * no descriptor is left. That a flood of spoofed sources pushes out quiet flows is the price of a bound; one with answers every second
  * stays ahead of a list as long as the limit.
  *
+ * A range of ports may have one socket (see bpf/ports.bpf.c), bound to the first of them, which gets the datagrams to all. Answers have to leave from the
+ * port the client wrote to, so there a flow has a second socket, bound to that and connected to the client: what the client sends from then on
+ * arrives there, past the one socket.
+ *
  * Datagrams are read and written up to BATCH at a time. The receive buffers are BATCH times the largest datagram, but untouched pages cost
  * nothing.
  */
-enum { BATCH = 16, ROUNDS = 4, IDLE_S = 90, BUCKETS_MIN = 64, CTRL = CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(struct in_pktinfo)) };
+enum { BATCH = 16, ROUNDS = 4, IDLE_S = 90, BUCKETS_MIN = 64, CTRL = CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(struct in_pktinfo)) + 2 * CMSG_SPACE(sizeof(struct sockaddr_in6)) };
 
 struct udp_key {
 	struct in6_addr addr, local;	/* mapped; local zero when not known */
 	uint32_t scope;			/* of a link-local client */
 	uint16_t port;			/* network order */
-	uint16_t zero;
+	uint16_t local_port;		/* the same, of a range; else 0 */
 };
 
 struct udp_flow {
@@ -41,6 +47,8 @@ struct udp_flow {
 	struct udp_flow *older, *newer;
 	int fd;
 	struct loop_io *io;
+	int back;			/* of a range: to the client, from the port it wrote to; else -1 */
+	struct loop_io *back_io;
 	int64_t used;
 };
 
@@ -100,6 +108,10 @@ static void flow_free(struct udp_flow *f)
 	lru_out(t, f);
 	loop_io_free(f->io);
 	(void)close(f->fd);
+	if (f->back >= 0) {
+		loop_io_free(f->back_io);
+		(void)close(f->back);
+	}
 	t->flows--;
 	t->stat->udp_now = t->flows;
 	free(f);
@@ -168,6 +180,9 @@ static void key_of(struct msghdr *m, const union proxy_addr *from, struct udp_ke
 			memcpy(&pi, CMSG_DATA(c), sizeof(pi));
 			if (!addr_is4(&pi.ipi6_addr) && !IN6_IS_ADDR_MULTICAST(&pi.ipi6_addr))
 				k->local = pi.ipi6_addr;
+		} else if ((c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_ORIGDSTADDR) || (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_ORIGDSTADDR)) {
+			/* The port stands at the same place in both. */
+			memcpy(&k->local_port, CMSG_DATA(c) + offsetof(struct sockaddr_in, sin_port), sizeof(k->local_port));
 		}
 	}
 }
@@ -247,6 +262,63 @@ static void address_answer(const struct udp_flow *f, union proxy_addr *name, soc
 	}
 }
 
+/* What was read without names goes to a connected socket. */
+static void pass_on(struct udp_flow *f, int to, int n)
+{
+	struct udp_batch *b = f->port->t->batch;
+
+	for (int i = 0; i < n; i++)
+		b->iov[i].iov_len = b->msg[i].msg_len;
+	used(f->port->t, f);
+	send_all(f->port->t, to, b->msg, (unsigned)n);
+}
+
+/* Client -> container, of a range. */
+static void on_back(void *user, unsigned events)
+{
+	struct udp_flow *f = user;
+	struct udp_batch *b = f->port->t->batch;
+
+	(void)events;
+	for (int round = 0; round < ROUNDS; round++) {
+		int n;
+
+		batch_reset(b, false);
+		n = recvmmsg(f->back, b->msg, BATCH, MSG_DONTWAIT, NULL);
+		if (n <= 0)
+			return;
+		pass_on(f, f->fd, n);
+		if (n < BATCH)
+			return;
+	}
+}
+
+/* A socket from the port the client wrote to, to the client; or -errno. */
+static int back_open(const struct udp_key *k)
+{
+	struct proxy_target local = { .addr = k->local, .port = ntohs(k->local_port) }, peer = { .addr = k->addr, .port = ntohs(k->port) };
+	CLEANUP(fd_closep) int fd = socket(addr_is4(&k->addr) ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_UDP);
+	uint32_t mark = KEDGE_GUARD_MARK, none = 0;
+	int one = 1, rc;
+	union proxy_addr sa;
+	socklen_t len;
+
+	if (fd < 0)
+		return -errno;
+	/* The mark says that it is us who takes a port of the range (bpf/ports.bpf.c). */
+	len = proxy_target_addr(&local, &sa);
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 || setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)) < 0 ||
+	    bind(fd, &sa.sa, len) < 0 || setsockopt(fd, SOL_SOCKET, SO_MARK, &none, sizeof(none)) < 0)
+		return -errno;
+	len = proxy_target_addr(&peer, &sa);
+	if (sa.sa.sa_family == AF_INET6)
+		sa.v6.sin6_scope_id = k->scope;
+	if (connect(fd, &sa.sa, len) < 0)
+		return -errno;
+	rc = TAKE_FD(fd);
+	return rc;
+}
+
 /* Container -> client. */
 static void on_answer(void *user, unsigned events)
 {
@@ -266,6 +338,12 @@ static void on_answer(void *user, unsigned events)
 		/* ECONNREFUSED: nobody listens in there. The client finds out by itself, as with docker-proxy. */
 		if (n <= 0)
 			return;
+		if (f->back >= 0) {
+			pass_on(f, f->back, n);
+			if (n < BATCH)
+				return;
+			continue;
+		}
 		address_answer(f, name, &len, b->ctrl[0], &ctrl_len);
 		for (int i = 0; i < n; i++) {
 			b->iov[i].iov_len = b->msg[i].msg_len;
@@ -281,31 +359,57 @@ static void on_answer(void *user, unsigned events)
 	}
 }
 
+/* A socket connected to the container, with the client's address where it is to be kept; or -errno. */
+static int flow_dial(const struct proxy_port *p, const struct udp_key *k)
+{
+	struct proxy_target to = p->to;
+	CLEANUP(fd_closep) int fd = -1;
+	union proxy_addr sa;
+	socklen_t len;
+	int rc;
+
+	if (!addr_is4(&k->addr) && !IN6_IS_ADDR_UNSPECIFIED(&to.addr6))
+		to.addr = to.addr6;
+	if (to.first)
+		to.port = (uint16_t)(to.port + ntohs(k->local_port) - to.first);
+	len = proxy_target_addr(&to, &sa);
+	fd = socket(sa.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_UDP);
+	if (fd < 0)
+		return -errno;
+	rc = proxy_bear(&to, fd, &k->addr, &k->local);
+	if (rc < 0)
+		return rc;
+	if (connect(fd, &sa.sa, len) < 0)
+		return -errno;
+	rc = TAKE_FD(fd);
+	return rc;
+}
+
+static bool is_short(int rc)
+{
+	return rc == -EMFILE || rc == -ENFILE;
+}
+
 static struct udp_flow *flow_new(struct proxy_port *p, const struct udp_key *k)
 {
 	struct proxy_thread *t = p->t;
 	struct udp_flows *fs = p->flows;
-	struct proxy_target to = p->to;
-	union proxy_addr sa;
-	socklen_t len;
+	bool range = k->local_port && ntohs(k->local_port) != p->to.first;
 	struct udp_flow *f, **b;
-	int fd;
+	int fd, back = -1;
 
 	if (addr_is_any(&p->to.addr))
 		return NULL;
-	if (!addr_is4(&k->addr) && !IN6_IS_ADDR_UNSPECIFIED(&to.addr6))
-		to.addr = to.addr6;
-	len = proxy_target_addr(&to, &sa);
 	if (t->flows >= t->flows_max)
 		flow_free(t->oldest);
-	fd = socket(sa.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_UDP);
-	if (fd < 0 && (errno == EMFILE || errno == ENFILE) && t->oldest) {
+	fd = flow_dial(p, k);
+	if (is_short(fd) && t->oldest) {
 		flow_free(t->oldest);
-		fd = socket(sa.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_UDP);
+		fd = flow_dial(p, k);
 	}
 	if (fd < 0)
 		return NULL;
-	if (connect(fd, &sa.sa, len) < 0) {
+	if (range && (back = back_open(k)) < 0) {
 		(void)close(fd);
 		return NULL;
 	}
@@ -315,8 +419,11 @@ static struct udp_flow *flow_new(struct proxy_port *p, const struct udp_key *k)
 	f->port = p;
 	f->key = *k;
 	f->fd = fd;
+	f->back = back;
 	f->used = clock_now();
 	f->io = loop_io_new(t->l, fd, LOOP_READ, on_answer, f);
+	if (range)
+		f->back_io = loop_io_new(t->l, back, LOOP_READ, on_back, f);
 	b = &fs->bucket[hash(fs, k) & (fs->size - 1)];
 	f->chain = *b;
 	*b = f;
@@ -409,6 +516,13 @@ void udp_port_open(struct proxy_port *p)
 	}
 	p->flows = mem_zalloc(sizeof(*p->flows));
 	p->flows->seed = rand_u32();
+	if (p->to.first) {
+		int one = 1;
+
+		(void)setsockopt(p->fd, IPPROTO_IP, IP_RECVORIGDSTADDR, &one, sizeof(one));
+		if (p->v6)
+			(void)setsockopt(p->fd, IPPROTO_IPV6, IPV6_RECVORIGDSTADDR, &one, sizeof(one));
+	}
 	p->io = loop_io_new(t->l, p->fd, LOOP_READ, on_datagrams, p);
 }
 
