@@ -11,8 +11,8 @@
 /*
  * Who may use a sandbox's published ports, and which way their packets take.
  *   direct    straight into the container, past the host's firewall
- *   guarded   through the host's own INPUT chain to the engine's listener, so that the host's firewall means what it says; the container sees the
- *             engine's address
+ *   guarded   through the host's own INPUT chain to the engine's listener, so that the host's firewall means what it says, and on to the container from
+ *             a socket that bears the client's address (guard.c)
  * A list of sources is held on either way, by the data path and by the proxy. The host itself is always let through.
  */
 struct net_policy {

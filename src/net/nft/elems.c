@@ -26,12 +26,16 @@ static void append(struct nftnl_set *s, const struct elem *el, bool with_data)
 	struct nftnl_set_elem *x = nftnl_set_elem_alloc();
 	size_t data = set_data_len(el->set), key = set_key_len(el->set);
 	uint32_t flags = NFT_SET_ELEM_INTERVAL_END;
-	static const uint8_t zero[16];
+	static const uint8_t zero[ELEM_KEY_MAX];
 
 	nftnl_set_elem_set(x, NFTNL_SET_ELEM_KEY, el->key, (uint32_t)key);
 	if (data && with_data)
 		nftnl_set_elem_set(x, NFTNL_SET_ELEM_DATA, el->data, (uint32_t)data);
 	nftnl_set_elem_add(s, x);
+	if (set_is_concat(el->set)) {
+		nftnl_set_elem_set(x, NFTNL_SET_ELEM_KEY_END, el->end, (uint32_t)key);
+		return;
+	}
 	if (!set_is_interval(el->set) || !memcmp(el->end, zero, key))
 		return;
 	x = nftnl_set_elem_alloc();
@@ -57,26 +61,61 @@ static void put_message(struct batch *b, struct nftnl_set *s, uint16_t type)
 	batch_put(b, h);
 }
 
-static int one(struct datapath *d, const struct elem *el, bool del, bool add)
+/* Consecutive elements of one set go in one message. */
+static void put_all(struct datapath *d, struct batch *b, const struct elem *el, size_t n, uint16_t type)
+{
+	for (size_t i = 0, len; i < n; i += len) {
+		struct nftnl_set *s = set_of(d, el[i].set);
+
+		for (len = 0; len < ELEMS_PER_MESSAGE && i + len < n && el[i + len].set == el[i].set; len++)
+			append(s, &el[i + len], type == NFT_MSG_NEWSETELEM);
+		put_message(b, s, type);
+		nftnl_set_free(s);
+	}
+}
+
+static int change(struct datapath *d, const struct elem *del, size_t n_del, const struct elem *add, size_t n_add)
 {
 	struct batch b;
 
 	batch_begin(d, &b);
-	if (del) {
-		struct nftnl_set *s = set_of(d, el->set);
-
-		append(s, el, false);
-		put_message(&b, s, NFT_MSG_DELSETELEM);
-		nftnl_set_free(s);
-	}
-	if (add) {
-		struct nftnl_set *s = set_of(d, el->set);
-
-		append(s, el, true);
-		put_message(&b, s, NFT_MSG_NEWSETELEM);
-		nftnl_set_free(s);
-	}
+	put_all(d, &b, del, n_del, NFT_MSG_DELSETELEM);
+	put_all(d, &b, add, n_add, NFT_MSG_NEWSETELEM);
 	return batch_commit(d, &b);
+}
+
+static int one(struct datapath *d, const struct elem *el, bool del, bool add)
+{
+	return change(d, el, del, el, add);
+}
+
+static void keep(struct datapath *d, const char *text, const struct elem *el)
+{
+	struct elem *old = map_get(d->elems, text);
+
+	if (!old) {
+		old = mem_zalloc(sizeof(*old));
+		map_put(d->elems, text, old);
+	}
+	*old = *el;
+}
+
+int elems_change(struct datapath *d, const struct elem *del, size_t n_del, const struct elem *add, size_t n_add)
+{
+	char text[80];
+	int r = change(d, del, n_del, add, n_add);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n_del; i++) {
+		elem_text(&del[i], text, sizeof(text));
+		free(map_del(d->elems, text));
+	}
+	for (size_t i = 0; i < n_add; i++) {
+		elem_text(&add[i], text, sizeof(text));
+		keep(d, text, &add[i]);
+	}
+	return 0;
 }
 
 int elem_put(struct datapath *d, const struct elem *el)
@@ -95,11 +134,7 @@ int elem_put(struct datapath *d, const struct elem *el)
 		r = one(d, el, true, true);
 	if (r < 0)
 		return r;
-	if (!old) {
-		old = mem_zalloc(sizeof(*old));
-		map_put(d->elems, text, old);
-	}
-	*old = *el;
+	keep(d, text, el);
 	return 0;
 }
 
@@ -120,6 +155,8 @@ int elems_rewrite(struct datapath *d)
 
 	batch_begin(d, &b);
 	for (int k = 0; k < SET_COUNT; k++) {
+		if (!set_exists(d, (enum nft_set)k))
+			continue;
 		struct nftnl_set *s = set_of(d, (enum nft_set)k);
 		const struct elem *el;
 		size_t it = 0, n = 0;

@@ -27,13 +27,13 @@ static void set_err(struct err *e, int r, const char *what)
 	(void)err_errno(e, -r, "nftables: %s", what);
 }
 
-static void put_u32(uint8_t *p, uint32_t v)
+void elem_put_u32(uint8_t *p, uint32_t v)
 {
 	memcpy(p, &v, sizeof(v));	/* host order: interface indices */
 }
 
 /* An address in its own width; how many bytes. */
-static size_t put_addr(uint8_t *p, const struct in6_addr *a)
+size_t elem_put_addr(uint8_t *p, const struct in6_addr *a)
 {
 	size_t n = addr_is4(a) ? 4 : 16;
 
@@ -41,7 +41,7 @@ static size_t put_addr(uint8_t *p, const struct in6_addr *a)
 	return n;
 }
 
-static void put_port(uint8_t *p, uint16_t port)
+void elem_put_port(uint8_t *p, uint16_t port)
 {
 	p[0] = (uint8_t)(port >> 8);
 	p[1] = (uint8_t)port;
@@ -51,7 +51,7 @@ static struct elem elem_if(enum nft_set s, uint32_t ifindex)
 {
 	struct elem el = { .set = s };
 
-	put_u32(el.key, ifindex);
+	elem_put_u32(el.key, ifindex);
 	return el;
 }
 
@@ -59,7 +59,7 @@ static struct elem elem_pair(uint32_t ifindex)
 {
 	struct elem el = elem_if(SET_PAIRS, ifindex);
 
-	put_u32(el.key + 4, ifindex);
+	elem_put_u32(el.key + 4, ifindex);
 	return el;
 }
 
@@ -67,7 +67,7 @@ static struct elem elem_addr_if(enum nft_set v4, enum nft_set v6, const struct i
 {
 	struct elem el = { .set = addr_is4(a) ? v4 : v6 };
 
-	put_u32(el.key + put_addr(el.key, a), ifindex);
+	elem_put_u32(el.key + elem_put_addr(el.key, a), ifindex);
 	return el;
 }
 
@@ -77,7 +77,7 @@ static struct elem elem_subnet(const struct dp_net *n)
 	struct in6_addr last = cidr_last(&c), end = addr_add(&last, 1);
 	struct elem el = { .set = addr_is4(&n->subnet) ? SET_MASQ4 : SET_MASQ6 };
 
-	(void)put_addr(el.key, &base.addr);
+	(void)elem_put_addr(el.key, &base.addr);
 	memcpy(el.end, end.s6_addr + (el.set == SET_MASQ4 ? 12 : 0), el.set == SET_MASQ4 ? 4 : 16);
 	return el;
 }
@@ -86,11 +86,11 @@ static struct elem elem_publish(const struct dp_publish *p)
 {
 	bool v4 = addr_is4(&p->addr), any = addr_is_any(&p->host_addr);
 	struct elem el = { .set = any ? (v4 ? SET_ANY4 : SET_ANY6) : (v4 ? SET_PUB4 : SET_PUB6) };
-	size_t at = any ? 0 : put_addr(el.key, &p->host_addr);
+	size_t at = any ? 0 : elem_put_addr(el.key, &p->host_addr);
 
 	el.key[at] = p->proto;
-	put_port(el.key + at + 4, p->host_port);
-	put_port(el.data + put_addr(el.data, &p->addr), p->port);
+	elem_put_port(el.key + at + 4, p->host_port);
+	elem_put_port(el.data + elem_put_addr(el.data, &p->addr), p->port);
 	return el;
 }
 
@@ -102,7 +102,7 @@ static struct elem elem_near(const struct dp_publish *p, uint32_t bridge)
 
 	el.set = el.set == SET_ANY4 ? SET_NEAR4 : el.set == SET_ANY6 ? SET_NEAR6 : el.set == SET_PUB4 ? SET_NEARPUB4 : SET_NEARPUB6;
 	memset(el.data, 0, sizeof(el.data));
-	put_u32(el.key + at, bridge);
+	elem_put_u32(el.key + at, bridge);
 	return el;
 }
 
@@ -137,6 +137,8 @@ static int nft_net_set(struct datapath *d, const struct dp_net *n, struct err *e
 		r = net_elem(d, elem_addr_if(SET_GW4, SET_GW6, &n->gateway, n->bridge_ifindex), n->internal);
 	if (r == 0 && n->masquerade)
 		r = net_elem(d, elem_subnet(n), true);
+	if (r == 0 && d->guard)
+		r = net_elem(d, elem_if(SET_GUARDS, n->bridge_ifindex), true);
 	if (r < 0) {
 		set_err(e, r, "cannot take a network's bridge into the table");
 		return -1;
@@ -168,6 +170,8 @@ static int nft_net_del(struct datapath *d, uint32_t ifindex, struct err *e)
 	}
 	(void)net_elem(d, elem_pair(ifindex), false);
 	(void)net_elem(d, elem_if(SET_INTERNAL, ifindex), false);
+	if (d->guard)
+		(void)net_elem(d, elem_if(SET_GUARDS, ifindex), false);
 	if ((k = net_elem(d, elem_if(SET_BRIDGES, ifindex), false)) < 0)
 		r = k;
 	if (r < 0)
@@ -225,11 +229,12 @@ static int nft_endpoint_del(struct datapath *d, const struct dp_endpoint *ep)
 	char text[ADDR_TEXT];
 
 	map_del(d->endpoints, addr_text(&ep->addr, text));
+	sources_del(d, &ep->addr);
 	conntrack_forget_addr(d, &ep->addr);
 	return 0;
 }
 
-static uint32_t bridge_of(const struct datapath *d, const struct in6_addr *endpoint)
+uint32_t nft_bridge_of(const struct datapath *d, const struct in6_addr *endpoint)
 {
 	char text[ADDR_TEXT];
 
@@ -237,25 +242,27 @@ static uint32_t bridge_of(const struct datapath *d, const struct in6_addr *endpo
 }
 
 /*
- * Left to the proxy, or to nobody: an address of the other family, loopback, and a container on an internal network, which has no way in.
+ * Left to the proxy, or to nobody: a guarded port, an address of the other family, loopback, and a container on an internal network, which has no way in.
  */
 static bool is_ours(struct datapath *d, const struct dp_publish *p)
 {
 	bool v4 = addr_is4(&p->addr), any = addr_is_any(&p->host_addr);
-	const struct nft_net *n = net_of(d, bridge_of(d, &p->addr), v4);
+	const struct nft_net *n = net_of(d, nft_bridge_of(d, &p->addr), v4);
 
 	if (!any && (addr_is4(&p->host_addr) != v4 || (v4 ? addr_to4(&p->host_addr) >> 24 == 127 : IN6_IS_ADDR_LOOPBACK(&p->host_addr))))
 		return false;
-	return !n || !n->n.internal;
+	return !p->guarded && (!n || !n->n.internal);
 }
 
 static int nft_publish_set(struct datapath *d, const struct dp_publish *p, struct err *e)
 {
-	struct elem el = elem_publish(p), near = elem_near(p, bridge_of(d, &p->addr));
+	struct elem el = elem_publish(p), near = elem_near(p, nft_bridge_of(d, &p->addr));
 	int r;
 
 	if (!is_ours(d, p))
 		return 0;
+	if (p->n_sources && sources_put(d, p, e) < 0)
+		return -1;
 	r = elem_put(d, &near);
 	if (r == 0)
 		r = elem_put(d, &el);
@@ -270,7 +277,7 @@ static int nft_publish_set(struct datapath *d, const struct dp_publish *p, struc
 
 static int nft_publish_del(struct datapath *d, const struct dp_publish *p)
 {
-	struct elem el = elem_publish(p), near = elem_near(p, bridge_of(d, &p->addr));
+	struct elem el = elem_publish(p), near = elem_near(p, nft_bridge_of(d, &p->addr));
 	int r = is_ours(d, p) ? elem_del(d, &el) : 0;
 
 	if (is_ours(d, p))
@@ -281,21 +288,19 @@ static int nft_publish_del(struct datapath *d, const struct dp_publish *p)
 	return r;
 }
 
-/* Maglev's promise, that flows under way keep their backend whatever changes, is more than netfilter's hashes give. */
-static int nft_lb_set(struct datapath *d, const struct dp_lb *lb, const struct dp_backend *b, size_t n, struct err *e)
+/* Every bridge of ours, while a port is guarded. */
+static int nft_guard_set(struct datapath *d, bool on, struct err *e)
 {
-	(void)d;
-	(void)lb;
-	(void)b;
-	(void)n;
-	return err_set(e, ERR_NOT_IMPLEMENTED, "several backends behind one port need the eBPF data path; this engine runs with --datapath=nft");
-}
+	int r = 0;
 
-static int nft_lb_del(struct datapath *d, const struct dp_lb *lb)
-{
-	(void)d;
-	(void)lb;
-	return 0;
+	if (!(d->can & CAN_GUARD))
+		return err_set(e, ERR_NOT_IMPLEMENTED, "nftables of this kernel cannot tell the engine's sockets");
+	for (size_t i = 0; i < d->n_nets && r >= 0; i++)
+		r = net_elem(d, elem_if(SET_GUARDS, d->nets[i].n.bridge_ifindex), on);
+	d->guard = on && r >= 0;
+	if (r < 0)
+		set_err(e, r, "cannot let answers of guarded ports in");
+	return r < 0 ? -1 : 0;
 }
 
 static bool nft_holds_ranges(const struct datapath *d)
@@ -335,6 +340,7 @@ static void nft_close(struct datapath *d)
 		free(el);
 	map_free(d->elems);
 	map_free(d->endpoints);
+	lbs_free(d);
 	if (d->sock)
 		(void)mnl_socket_close(d->sock);
 	free(d->nets);
@@ -358,6 +364,28 @@ static struct datapath *connect_to(const char *pin_dir, struct err *e)
 	return d;
 }
 
+/* As much as the kernel has. */
+static int rules_put(struct datapath *d)
+{
+	int r;
+
+	d->can = CAN_ALL;
+	if (ruleset_put(d) == 0)
+		return 0;
+	/* A table of another version, perhaps: its sets may have other keys. Flows go on, conntrack has them. */
+	(void)ruleset_delete(d);
+	if (ruleset_put(d) == 0)
+		return 0;
+	d->can = 0;
+	r = ruleset_put(d);
+	for (unsigned bit = 1; r == 0 && bit < CAN_ALL; bit <<= 1) {
+		d->can |= bit;
+		if (ruleset_put(d) < 0)
+			d->can &= ~bit;
+	}
+	return r;
+}
+
 static int nft_open(struct loop *l, const char *pin_dir, struct datapath **ret, struct err *e)
 {
 	struct datapath *d = connect_to(pin_dir, e);
@@ -366,12 +394,7 @@ static int nft_open(struct loop *l, const char *pin_dir, struct datapath **ret, 
 	(void)l;
 	if (!d)
 		return -1;
-	r = ruleset_put(d);
-	if (r < 0) {
-		/* A table of another version, perhaps: its sets may have other keys. Flows go on, conntrack has them. */
-		(void)ruleset_delete(d);
-		r = ruleset_put(d);
-	}
+	r = rules_put(d);
 	if (r < 0) {
 		nft_close(d);
 		return err_errno(e, -r, "nftables: cannot make the table");
@@ -391,9 +414,9 @@ static void nft_purge(const char *pin_dir)
 }
 
 const struct datapath_ops dp_nft = {
-	.name = "nft", .past_input = true, .forwarding = true, .uplink_forwarding = true, .open = nft_open, .close = nft_close, .purge = nft_purge,
+	.name = "nft", .policies = true, .past_input = true, .forwarding = true, .uplink_forwarding = true, .open = nft_open, .close = nft_close, .purge = nft_purge,
 	.net_set = nft_net_set, .net_del = nft_net_del, .uplink_set = nft_uplink_set, .uplink_del = nft_uplink_del,
 	.addr_set = nft_addr_set, .addr_del = nft_addr_del, .endpoint_set = nft_endpoint_set, .endpoint_del = nft_endpoint_del,
-	.publish_set = nft_publish_set, .publish_del = nft_publish_del, .lb_set = nft_lb_set, .lb_del = nft_lb_del,
+	.publish_set = nft_publish_set, .publish_del = nft_publish_del, .guard_set = nft_guard_set, .lb_set = nft_lb_set, .lb_del = nft_lb_del,
 	.holds_ranges = nft_holds_ranges, .gc = nft_gc, .info = nft_info,
 };

@@ -3,5 +3,7 @@ libnet_a_SOURCES += \
 	src/net/nft/conntrack.c \
 	src/net/nft/elems.c \
 	src/net/nft/firewall.c \
+	src/net/nft/lb.c \
 	src/net/nft/nft.c src/net/nft/nft_priv.h \
-	src/net/nft/ruleset.c
+	src/net/nft/ruleset.c \
+	src/net/nft/sources.c

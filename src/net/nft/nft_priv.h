@@ -25,11 +25,22 @@ enum nft_set {
 	SET_ANY4, SET_ANY6,	/* (protocol, port) -> (endpoint's address, port) */
 	SET_NEARPUB4, SET_NEARPUB6,	/* the keys of the maps above with the bridge of the endpoint behind them: from there it is not translated */
 	SET_NEAR4, SET_NEAR6,
+	SET_LIMITED4, SET_LIMITED6,	/* endpoints whose published ports are for some only */
+	SET_SOURCES4, SET_SOURCES6,	/* (endpoint's address, who may); intervals */
+	SET_GUARDS,			/* bridges where sockets of ours bear clients' addresses */
+	SET_LB4, SET_LB6,		/* (host's address or 0: any, protocol, port) -> number of a set of backends */
+	SET_STICKY4, SET_STICKY6,	/* the same, where a client's address alone decides */
+	SET_SLOT4, SET_SLOT6,		/* (number, slot) -> (endpoint's address, port) */
 	SET_COUNT
 };
 
+enum { NFT_LB_SLOTS = 251 };		/* prime; a weight is good to four in a thousand */
+
+/* What not every kernel's nftables has. */
+enum { CAN_SOURCES = 1, CAN_GUARD = 2, CAN_BALANCE = 4, CAN_ALL = 7 };
+
 /* Why a packet was dropped: named counters. */
-enum nft_drop { DROP_UNPUBLISHED, DROP_ISOLATED, DROP_INTERNAL, DROP_LOOPBACK, DROP_COUNT };
+enum nft_drop { DROP_UNPUBLISHED, DROP_ISOLATED, DROP_INTERNAL, DROP_LOOPBACK, DROP_SOURCE, DROP_COUNT };
 extern const char *const nft_drop_names[DROP_COUNT];
 
 /* One transaction: messages one after the other, all of them or none take effect. */
@@ -40,11 +51,12 @@ struct batch {
 	unsigned messages;
 };
 
-enum { ELEM_KEY_MAX = 28, ELEM_DATA_MAX = 20 };
+enum { ELEM_KEY_MAX = 32, ELEM_DATA_MAX = 20 };
 
 struct elem {
 	enum nft_set set;
-	uint8_t key[ELEM_KEY_MAX], end[16];	/* end: of an interval, the first address behind it; all zero: up to the last one */
+	/* end: of an interval, the first address behind it; all zero: up to the last one. Of one in a key of several parts: the last key. */
+	uint8_t key[ELEM_KEY_MAX], end[ELEM_KEY_MAX];
 	uint8_t data[ELEM_DATA_MAX];
 };
 
@@ -59,6 +71,10 @@ struct datapath {
 	struct nft_net *nets;
 	size_t n_nets;
 	struct map *endpoints;		/* address as text -> index of its bridge + 1, as a pointer */
+	unsigned can;			/* CAN_* */
+	bool guard;
+	struct nft_lb *lbs;		/* lb.c */
+	uint32_t lb_last;
 };
 
 /* batch.c */
@@ -74,9 +90,11 @@ int nfnl_dump(struct datapath *d, struct nlmsghdr *h, mnl_cb_t cb, void *user);
 /* ruleset.c: the table with everything but its elements, as one transaction that leaves elements and counters of an earlier run as they are. */
 int ruleset_put(struct datapath *d);
 int ruleset_delete(struct datapath *d);		/* the whole table; missing is fine */
+bool set_exists(const struct datapath *d, enum nft_set s);	/* on this kernel */
 size_t set_key_len(enum nft_set s);
 size_t set_data_len(enum nft_set s);		/* 0: not a map */
 bool set_is_interval(enum nft_set s);
+bool set_is_concat(enum nft_set s);		/* an interval whose key has several parts */
 const char *set_name(enum nft_set s);
 /* {"unpublished": packets, ...}; new reference. */
 json_t *ruleset_drops(struct datapath *d);
@@ -84,7 +102,24 @@ json_t *ruleset_drops(struct datapath *d);
 /* elems.c */
 int elem_put(struct datapath *d, const struct elem *el);
 int elem_del(struct datapath *d, const struct elem *el);
+/* All of it or nothing, in one transaction. */
+int elems_change(struct datapath *d, const struct elem *del, size_t n_del, const struct elem *add, size_t n_add);
 int elems_rewrite(struct datapath *d);		/* the kernel gets exactly d->elems, in one transaction */
+
+/* nft.c */
+uint32_t nft_bridge_of(const struct datapath *d, const struct in6_addr *endpoint);
+size_t elem_put_addr(uint8_t *p, const struct in6_addr *a);	/* in its own width; how many bytes */
+void elem_put_port(uint8_t *p, uint16_t port);
+void elem_put_u32(uint8_t *p, uint32_t v);	/* as registers have it */
+
+/* sources.c: lists of who may use an endpoint's published ports. */
+int sources_put(struct datapath *d, const struct dp_publish *p, struct err *e);
+void sources_del(struct datapath *d, const struct in6_addr *endpoint);
+
+/* lb.c */
+int nft_lb_set(struct datapath *d, const struct dp_lb *lb, const struct dp_backend *b, size_t n, struct err *e);
+int nft_lb_del(struct datapath *d, const struct dp_lb *lb);
+void lbs_free(struct datapath *d);
 
 /* conntrack.c: forgets flows. Quiet: a flow more or less is not worth an error. */
 void conntrack_forget_addr(struct datapath *d, const struct in6_addr *addr);

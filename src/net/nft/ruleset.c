@@ -17,11 +17,13 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "kedge/bpf/abi.h"
 #include "net/nft/nft_priv.h"
 
 /*
  * The rules. They never change; what changes are the elements of the sets they look into. In nft's own words, the IPv4 half:
  *
+ *   chain mark        filter prerouting -149   iif @guards, socket transparent 1                               mark the engine's own
  *   chain raw         filter prerouting -300   iif != lo, ip daddr 127.0.0.0/8                                 count loopback, drop
  *   chain prerouting  nat prerouting -100      iif @internal                                                   return
  *                                              ip daddr 127.0.0.0/8                                            return
@@ -29,11 +31,15 @@
  *                                              dnat to ip daddr . l4proto . th dport map @pub4
  *                                              fib daddr type local, l4proto . th dport . iif @near4           return
  *                                              fib daddr type local, dnat to l4proto . th dport map @any4
+ *                                              (ip daddr or, if local, 0) . l4proto . th dport map @lb4 -> n:
+ *                                                  dnat to n . (jhash ip saddr . th sport mod 251) map @slot4; @sticky4 without the port
  *   chain output      nat output -100          the same without the near ones: clients on the host
  *   chain input       filter input 0           iif @internal, fib daddr type local, ip daddr . iif != @gw4     count internal, drop
  *   chain forward     filter forward 0         ct state established,related                                    accept
  *                                              iif . oif @pairs                                                accept
  *                                              iif @internal / oif @internal                                   count internal, drop
+ *                                              ct status dnat, ip daddr @limited4,
+ *                                                  ip daddr . ip saddr != @sources4                            count source-not-allowed, drop
  *                                              oif @bridges, ct status dnat                                    accept
  *                                              iif @bridges, oif @bridges                                      count isolated, drop
  *                                              oif @bridges                                                    count unpublished, drop
@@ -45,10 +51,10 @@
  * 127.0.0.1 is left to the proxy: packets from it cannot leave by another interface without a switch (route_localnet) that opens it to neighbours.
  */
 
-const char *const nft_drop_names[DROP_COUNT] = { "unpublished", "isolated", "internal", "loopback" };
+const char *const nft_drop_names[DROP_COUNT] = { "unpublished", "isolated", "internal", "loopback", "source-not-allowed" };
 
 /* nft's numbers for types of keys, so that "nft list" can print them. */
-enum { T_IP4 = 7, T_IP6 = 8, T_PROTO = 12, T_PORT = 13, T_IF = 20 };
+enum { T_IP4 = 7, T_IP6 = 8, T_PROTO = 12, T_PORT = 13, T_MARK = 19, T_IF = 20 };
 #define T2(a, b) ((a) << 6 | (b))
 #define T3(a, b, c) ((a) << 12 | (b) << 6 | (c))
 
@@ -73,8 +79,26 @@ static const struct {
 	[SET_NEARPUB6] = { "nearpub6", 28, 0, false, T2(T3(T_IP6, T_PROTO, T_PORT), T_IF), 0 },
 	[SET_NEAR4] = { "near4", 12, 0, false, T3(T_PROTO, T_PORT, T_IF), 0 },
 	[SET_NEAR6] = { "near6", 12, 0, false, T3(T_PROTO, T_PORT, T_IF), 0 },
+	[SET_LIMITED4] = { "limited4", 4, 0, false, T_IP4, 0 },
+	[SET_LIMITED6] = { "limited6", 16, 0, false, T_IP6, 0 },
+	[SET_SOURCES4] = { "sources4", 8, 0, true, T2(T_IP4, T_IP4), 0 },
+	[SET_SOURCES6] = { "sources6", 32, 0, true, T2(T_IP6, T_IP6), 0 },
+	[SET_GUARDS] = { "guards", 4, 0, false, T_IF, 0 },
+	[SET_LB4] = { "lb4", 12, 4, false, T3(T_IP4, T_PROTO, T_PORT), T_MARK },
+	[SET_LB6] = { "lb6", 24, 4, false, T3(T_IP6, T_PROTO, T_PORT), T_MARK },
+	[SET_STICKY4] = { "sticky4", 12, 4, false, T3(T_IP4, T_PROTO, T_PORT), T_MARK },
+	[SET_STICKY6] = { "sticky6", 24, 4, false, T3(T_IP6, T_PROTO, T_PORT), T_MARK },
+	[SET_SLOT4] = { "slot4", 8, 8, false, T2(T_MARK, T_MARK), T2(T_IP4, T_PORT) },
+	[SET_SLOT6] = { "slot6", 8, 20, false, T2(T_MARK, T_MARK), T2(T_IP6, T_PORT) },
 };
 _Static_assert(N(sets) == SET_COUNT, "a set without a definition");
+
+bool set_exists(const struct datapath *d, enum nft_set s)
+{
+	if (s == SET_SOURCES4 || s == SET_SOURCES6 || s == SET_LIMITED4 || s == SET_LIMITED6)
+		return d->can & CAN_SOURCES;
+	return s == SET_GUARDS ? d->can & CAN_GUARD : s < SET_LB4 || d->can & CAN_BALANCE;
+}
 
 size_t set_key_len(enum nft_set s)
 {
@@ -89,6 +113,11 @@ size_t set_data_len(enum nft_set s)
 bool set_is_interval(enum nft_set s)
 {
 	return sets[s].interval;
+}
+
+bool set_is_concat(enum nft_set s)
+{
+	return s == SET_SOURCES4 || s == SET_SOURCES6;
 }
 
 const char *set_name(enum nft_set s)
@@ -154,24 +183,30 @@ static void x_cmp(struct rule *ru, uint32_t reg, uint32_t op, const void *p, uin
 	nftnl_rule_add_expr(ru->r, x);
 }
 
-static void x_and(struct rule *ru, uint32_t reg, const void *mask, uint32_t n)
+static void x_bitwise(struct rule *ru, uint32_t reg, const void *mask, const void *xor, uint32_t n)
 {
 	struct nftnl_expr *x = nftnl_expr_alloc("bitwise");
-	static const uint8_t zero[16];
 
 	nftnl_expr_set_u32(x, NFTNL_EXPR_BITWISE_SREG, reg);
 	nftnl_expr_set_u32(x, NFTNL_EXPR_BITWISE_DREG, reg);
 	nftnl_expr_set_u32(x, NFTNL_EXPR_BITWISE_LEN, n);
 	nftnl_expr_set(x, NFTNL_EXPR_BITWISE_MASK, mask, n);
-	nftnl_expr_set(x, NFTNL_EXPR_BITWISE_XOR, zero, n);
+	nftnl_expr_set(x, NFTNL_EXPR_BITWISE_XOR, xor, n);
 	nftnl_rule_add_expr(ru->r, x);
 }
 
-static void x_lookup(struct rule *ru, enum nft_set s, bool invert)
+static void x_and(struct rule *ru, uint32_t reg, const void *mask, uint32_t n)
+{
+	static const uint8_t zero[16];
+
+	x_bitwise(ru, reg, mask, zero, n);
+}
+
+static void x_lookup_from(struct rule *ru, enum nft_set s, uint32_t key, bool invert)
 {
 	struct nftnl_expr *x = nftnl_expr_alloc("lookup");
 
-	nftnl_expr_set_u32(x, NFTNL_EXPR_LOOKUP_SREG, KEY);
+	nftnl_expr_set_u32(x, NFTNL_EXPR_LOOKUP_SREG, key);
 	nftnl_expr_set_str(x, NFTNL_EXPR_LOOKUP_SET, sets[s].name);
 	nftnl_expr_set_u32(x, NFTNL_EXPR_LOOKUP_SET_ID, (uint32_t)s + 1);
 	if (sets[s].data_len)
@@ -179,6 +214,11 @@ static void x_lookup(struct rule *ru, enum nft_set s, bool invert)
 	if (invert)
 		nftnl_expr_set_u32(x, NFTNL_EXPR_LOOKUP_FLAGS, NFT_LOOKUP_F_INV);
 	nftnl_rule_add_expr(ru->r, x);
+}
+
+static void x_lookup(struct rule *ru, enum nft_set s, bool invert)
+{
+	x_lookup_from(ru, s, KEY, invert);
 }
 
 static void x_ct(struct rule *ru, uint32_t key, uint32_t bits)
@@ -211,6 +251,15 @@ static void x_verdict(struct rule *ru, int verdict)
 
 	nftnl_expr_set_u32(x, NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT);
 	nftnl_expr_set_u32(x, NFTNL_EXPR_IMM_VERDICT, (uint32_t)verdict);
+	nftnl_rule_add_expr(ru->r, x);
+}
+
+static void x_data(struct rule *ru, uint32_t reg, const void *p, uint32_t n)
+{
+	struct nftnl_expr *x = nftnl_expr_alloc("immediate");
+
+	nftnl_expr_set_u32(x, NFTNL_EXPR_IMM_DREG, reg);
+	nftnl_expr_set(x, NFTNL_EXPR_IMM_DATA, p, n);
 	nftnl_rule_add_expr(ru->r, x);
 }
 
@@ -278,6 +327,50 @@ static void x_port(struct rule *ru, uint32_t reg)
 	x_payload(ru, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2, reg + 1);
 }
 
+static void x_socket_transparent(struct rule *ru)
+{
+	struct nftnl_expr *x = nftnl_expr_alloc("socket");
+	uint8_t yes = 1;
+
+	nftnl_expr_set_u32(x, NFTNL_EXPR_SOCKET_KEY, NFT_SOCKET_TRANSPARENT);
+	nftnl_expr_set_u32(x, NFTNL_EXPR_SOCKET_DREG, KEY);
+	nftnl_rule_add_expr(ru->r, x);
+	x_cmp(ru, KEY, NFT_CMP_EQ, &yes, sizeof(yes));
+}
+
+/* The mask's bits of the packet's mark. */
+static void x_mark(struct rule *ru, uint32_t mark, uint32_t mask)
+{
+	struct nftnl_expr *x = nftnl_expr_alloc("meta");
+	uint32_t others = ~mask;
+
+	x_meta(ru, NFT_META_MARK, KEY);
+	x_bitwise(ru, KEY, &others, &mark, sizeof(mark));
+	nftnl_expr_set_u32(x, NFTNL_EXPR_META_KEY, NFT_META_MARK);
+	nftnl_expr_set_u32(x, NFTNL_EXPR_META_SREG, KEY);
+	nftnl_rule_add_expr(ru->r, x);
+}
+
+/* A slot by the client's address, and port, into reg. */
+static void x_slot(struct rule *ru, bool v4, bool sticky, uint32_t reg)
+{
+	struct nftnl_expr *x = nftnl_expr_alloc("hash");
+	uint32_t len = v4 ? 4 : 16;
+
+	x_addr(ru, v4, false, KEY);
+	if (!sticky) {
+		x_payload(ru, NFT_PAYLOAD_TRANSPORT_HEADER, 0, 2, KEY + len / 4);
+		len += 4;
+	}
+	nftnl_expr_set_u32(x, NFTNL_EXPR_HASH_SREG, KEY);
+	nftnl_expr_set_u32(x, NFTNL_EXPR_HASH_DREG, reg);
+	nftnl_expr_set_u32(x, NFTNL_EXPR_HASH_LEN, len);
+	nftnl_expr_set_u32(x, NFTNL_EXPR_HASH_MODULUS, NFT_LB_SLOTS);
+	nftnl_expr_set_u32(x, NFTNL_EXPR_HASH_SEED, 0x6b656467);	/* one for all runs */
+	nftnl_expr_set_u32(x, NFTNL_EXPR_HASH_TYPE, NFT_HASH_JENKINS);
+	nftnl_rule_add_expr(ru->r, x);
+}
+
 /* What a packet for a published port is looked up by, from KEY on; the next free register. */
 static uint32_t x_target(struct rule *ru, bool v4, bool any)
 {
@@ -292,6 +385,28 @@ static uint32_t x_target(struct rule *ru, bool v4, bool any)
 	}
 	x_port(ru, at);
 	return at + 2;
+}
+
+/* Several backends: the port's number, the client's slot, and both together name one. */
+static void balance(struct datapath *d, struct batch *b, const char *chain, bool v4, bool any, bool sticky)
+{
+	static const uint8_t zero[16];
+	struct rule ru = rule_in(d, b, chain);
+	uint32_t at = KEY + (v4 ? 1 : 4);
+
+	on_family(&ru, v4);
+	if (any) {
+		x_local(&ru);
+		x_data(&ru, KEY, zero, v4 ? 4 : 16);
+	} else {
+		x_addr(&ru, v4, true, KEY);
+	}
+	x_port(&ru, at);
+	x_lookup(&ru, sticky ? (v4 ? SET_STICKY4 : SET_STICKY6) : (v4 ? SET_LB4 : SET_LB6), false);
+	x_slot(&ru, v4, sticky, DATA + 1);
+	x_lookup_from(&ru, v4 ? SET_SLOT4 : SET_SLOT6, DATA, false);
+	x_dnat(&ru, v4);
+	rule_put(&ru);
 }
 
 static void translate(struct datapath *d, struct batch *b, const char *chain, bool from_outside)
@@ -315,6 +430,8 @@ static void translate(struct datapath *d, struct batch *b, const char *chain, bo
 			x_lookup(&ru, any ? (v4 ? SET_ANY4 : SET_ANY6) : (v4 ? SET_PUB4 : SET_PUB6), false);
 			x_dnat(&ru, v4);
 			rule_put(&ru);
+			for (int sticky = 0; d->can & CAN_BALANCE && sticky < 2; sticky++)
+				balance(d, b, chain, v4, any, sticky);
 		}
 	}
 }
@@ -331,6 +448,13 @@ static void rules(struct datapath *d, struct batch *b)
 		x_cmp(&ru, KEY, NFT_CMP_NEQ, &lo, sizeof(lo));
 		on_loopback(&ru, v4);
 		x_drop(&ru, DROP_LOOPBACK);
+		rule_put(&ru);
+	}
+	if (d->can & CAN_GUARD) {
+		ru = rule_in(d, b, "mark");
+		on_interface(&ru, NFT_META_IIF, SET_GUARDS, false);
+		x_socket_transparent(&ru);
+		x_mark(&ru, KEDGE_GUARD_MARK, KEDGE_GUARD_MASK);
 		rule_put(&ru);
 	}
 	ru = rule_in(d, b, "prerouting");
@@ -377,6 +501,17 @@ static void rules(struct datapath *d, struct batch *b)
 	on_interface(&ru, NFT_META_OIF, SET_INTERNAL, false);
 	x_drop(&ru, DROP_INTERNAL);
 	rule_put(&ru);
+	for (int v4 = 1; d->can & CAN_SOURCES && v4 >= 0; v4--) {
+		ru = rule_in(d, b, "forward");
+		on_family(&ru, v4);
+		x_ct(&ru, NFT_CT_STATUS, IPS_DST_NAT);
+		x_addr(&ru, v4, true, KEY);
+		x_lookup(&ru, v4 ? SET_LIMITED4 : SET_LIMITED6, false);
+		x_addr(&ru, v4, false, KEY + (v4 ? 1 : 4));
+		x_lookup(&ru, v4 ? SET_SOURCES4 : SET_SOURCES6, true);
+		x_drop(&ru, DROP_SOURCE);
+		rule_put(&ru);
+	}
 	ru = rule_in(d, b, "forward");
 	on_interface(&ru, NFT_META_OIF, SET_BRIDGES, false);
 	x_ct(&ru, NFT_CT_STATUS, IPS_DST_NAT);
@@ -419,7 +554,7 @@ static void put_set(struct datapath *d, struct batch *b, enum nft_set k)
 {
 	struct nftnl_set *s = nftnl_set_alloc();
 	struct nlmsghdr *h = batch_message(b, NFT_MSG_NEWSET, NLM_F_CREATE);
-	uint32_t flags = (sets[k].data_len ? NFT_SET_MAP : 0) | (sets[k].interval ? NFT_SET_INTERVAL : 0);
+	uint32_t flags = (sets[k].data_len ? NFT_SET_MAP : 0) | (sets[k].interval ? NFT_SET_INTERVAL : 0) | (set_is_concat(k) ? NFT_SET_CONCAT : 0);
 
 	nftnl_set_set_str(s, NFTNL_SET_TABLE, d->table);
 	nftnl_set_set_str(s, NFTNL_SET_NAME, sets[k].name);
@@ -431,6 +566,11 @@ static void put_set(struct datapath *d, struct batch *b, enum nft_set k)
 	if (sets[k].data_len) {
 		nftnl_set_set_u32(s, NFTNL_SET_DATA_TYPE, sets[k].data_type);
 		nftnl_set_set_u32(s, NFTNL_SET_DATA_LEN, sets[k].data_len);
+	}
+	if (set_is_concat(k)) {
+		uint8_t fields[2] = { (uint8_t)(sets[k].key_len / 2), (uint8_t)(sets[k].key_len / 2) };
+
+		nftnl_set_set_data(s, NFTNL_SET_DESC_CONCAT, fields, sizeof(fields));
 	}
 	nftnl_set_nlmsg_build_payload(h, s);
 	batch_put(b, h);
@@ -485,7 +625,10 @@ int ruleset_put(struct datapath *d)
 	for (int k = 0; k < DROP_COUNT; k++)
 		put_counter(d, &b, nft_drop_names[k]);
 	for (int k = 0; k < SET_COUNT; k++)
-		put_set(d, &b, (enum nft_set)k);
+		if (set_exists(d, (enum nft_set)k))
+			put_set(d, &b, (enum nft_set)k);
+	if (d->can & CAN_GUARD)
+		put_chain(d, &b, "mark", "filter", NF_INET_PRE_ROUTING, NF_IP_PRI_MANGLE + 1);
 	put_chain(d, &b, "raw", "filter", NF_INET_PRE_ROUTING, NF_IP_PRI_RAW);
 	put_chain(d, &b, "prerouting", "nat", NF_INET_PRE_ROUTING, NF_IP_PRI_NAT_DST);
 	put_chain(d, &b, "output", "nat", NF_INET_LOCAL_OUT, NF_IP_PRI_NAT_DST);

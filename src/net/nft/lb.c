@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "net/addr.h"
+#include "net/maglev.h"
+#include "net/nft/nft_priv.h"
+
+/*
+ * Several backends behind one port. A set of backends is a number; the port's element names the number, and (number, slot) names a backend, as many slots
+ * each as its weight gives it. A new set gets a new number and takes the old one's place in one transaction. Flows under way are connection tracking's:
+ * they keep their backend as long as it is there.
+ */
+struct nft_lb {
+	struct nft_lb *next;
+	struct dp_lb lb;
+	struct elem *els;		/* of the port, near ones, slots */
+	size_t n;
+};
+
+static bool same(const struct dp_lb *a, const struct dp_lb *b)
+{
+	return a->proto == b->proto && a->port == b->port && addr_eq(&a->addr, &b->addr);
+}
+
+static struct nft_lb **find(struct datapath *d, const struct dp_lb *lb)
+{
+	struct nft_lb **at = &d->lbs;
+
+	while (*at && !same(&(*at)->lb, lb))
+		at = &(*at)->next;
+	return at;
+}
+
+static bool is_v4(const struct dp_lb *lb, const struct dp_backend *b, size_t n)
+{
+	return n ? addr_is4(&b->addr) : addr_is4(&lb->addr);
+}
+
+static struct elem elem_port(const struct dp_lb *lb, bool v4, uint32_t number)
+{
+	struct elem el = { .set = lb->affinity ? (v4 ? SET_STICKY4 : SET_STICKY6) : (v4 ? SET_LB4 : SET_LB6) };
+	size_t at = v4 ? 4 : 16;
+
+	if (!addr_is_any(&lb->addr))
+		(void)elem_put_addr(el.key, &lb->addr);
+	el.key[at] = lb->proto;
+	elem_put_port(el.key + at + 4, lb->port);
+	elem_put_u32(el.data, number);
+	return el;
+}
+
+/* From the network of a backend itself the engine relays: answers would take the short way, past the translation. */
+static struct elem elem_near(const struct dp_lb *lb, bool v4, uint32_t bridge)
+{
+	bool any = addr_is_any(&lb->addr);
+	struct elem el = { .set = any ? (v4 ? SET_NEAR4 : SET_NEAR6) : (v4 ? SET_NEARPUB4 : SET_NEARPUB6) };
+	size_t at = any ? 0 : elem_put_addr(el.key, &lb->addr);
+
+	el.key[at] = lb->proto;
+	elem_put_port(el.key + at + 4, lb->port);
+	elem_put_u32(el.key + at + 8, bridge);
+	return el;
+}
+
+static bool add(struct nft_lb *to, const struct elem *el)
+{
+	for (size_t i = 0; el->set != SET_SLOT4 && el->set != SET_SLOT6 && i < to->n; i++)
+		if (!memcmp(&to->els[i], el, sizeof(*el)))
+			return false;
+	to->els[to->n++] = *el;
+	return true;
+}
+
+static struct nft_lb *build(struct datapath *d, const struct dp_lb *lb, const struct dp_backend *b, size_t n)
+{
+	CLEANUP(mem_freep) struct maglev *m = mem_zalloc((n ? n : 1) * sizeof(*m));
+	bool v4 = is_v4(lb, b, n);
+	struct nft_lb *new = mem_zalloc(sizeof(*new));
+	uint16_t slot[NFT_LB_SLOTS];
+	uint32_t number;
+	struct elem el;
+
+	/* Numbers of an earlier run may be in the kernel until the gc. */
+	if (!d->lb_last)
+		d->lb_last = rand_u32();
+	number = ++d->lb_last;
+	new->lb = *lb;
+	new->els = mem_zalloc((1 + n + NFT_LB_SLOTS) * sizeof(*new->els));
+	for (size_t i = 0; i < n; i++) {
+		struct { struct in6_addr addr; uint16_t port; } name = { b[i].addr, b[i].port };
+
+		m[i] = (struct maglev){ .key = maglev_key(&name, sizeof(name)), .weight = b[i].weight };
+		el = elem_near(lb, v4, nft_bridge_of(d, &b[i].addr));
+		(void)add(new, &el);
+	}
+	maglev_fill(m, n, slot, NFT_LB_SLOTS);
+	for (uint32_t i = 0; i < NFT_LB_SLOTS; i++) {
+		if (slot[i] == MAGLEV_NONE)
+			continue;
+		el = (struct elem){ .set = v4 ? SET_SLOT4 : SET_SLOT6 };
+		elem_put_u32(el.key, number);
+		elem_put_u32(el.key + 4, i);
+		elem_put_port(el.data + elem_put_addr(el.data, &b[slot[i]].addr), b[slot[i]].port);
+		(void)add(new, &el);
+	}
+	el = elem_port(lb, v4, number);
+	(void)add(new, &el);
+	return new;
+}
+
+static void lb_free(struct nft_lb *lb)
+{
+	if (lb)
+		free(lb->els);
+	free(lb);
+}
+
+int nft_lb_set(struct datapath *d, const struct dp_lb *lb, const struct dp_backend *b, size_t n, struct err *e)
+{
+	struct nft_lb **at = find(d, lb), *old = *at, *new;
+	int r;
+
+	if (!(d->can & CAN_BALANCE))
+		return err_set(e, ERR_NOT_IMPLEMENTED, "several backends behind one port need nftables' hash expression, which this kernel does not have");
+	new = build(d, lb, b, n);
+	r = elems_change(d, old ? old->els : NULL, old ? old->n : 0, new->els, new->n);
+	if (r < 0) {
+		lb_free(new);
+		return err_errno(e, -r, "nftables: cannot write a set of backends");
+	}
+	if (old) {
+		new->next = old->next;
+		lb_free(old);
+	}
+	*at = new;
+	return 0;
+}
+
+int nft_lb_del(struct datapath *d, const struct dp_lb *lb)
+{
+	struct nft_lb **at = find(d, lb), *old = *at;
+	int r;
+
+	if (!old)
+		return 0;
+	*at = old->next;
+	r = elems_change(d, old->els, old->n, NULL, 0);
+	lb_free(old);
+	return r;
+}
+
+void lbs_free(struct datapath *d)
+{
+	while (d->lbs) {
+		struct nft_lb *next = d->lbs->next;
+
+		lb_free(d->lbs);
+		d->lbs = next;
+	}
+}
