@@ -111,7 +111,6 @@ struct datapath_ops {
 	 * else keeps neighbours from routing to a bridge's subnet.
 	 */
 	bool forwarding;
-	bool policies;			/* knows guarded ports and lists of sources */
 	bool past_input;		/* packets to published ports do not see the host's INPUT chain */
 	bool uplink_forwarding;		/* the same of uplinks: packets are routed from and to them */
 	/* pin_dir: "/sys/fs/bpf/kedge/<instance>"; created when missing. Adopts pins found there when their version fits, else replaces them. */

@@ -135,7 +135,6 @@ static json_t *none_info(struct datapath *d)
 
 const struct datapath_ops dp_none = {
 	.name = "proxy",
-	.policies = true,		/* the proxy's */
 	.open = none_open, .close = none_close,
 	.net_set = none_net_set, .net_del = none_net_del,
 	.uplink_set = none_uplink_set, .uplink_del = none_uplink_del,

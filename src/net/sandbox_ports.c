@@ -66,8 +66,6 @@ int sandbox_ports_set(struct sandbox *s, struct err *e)
 		return -1;
 	if (s->n_routed && s->policy.guarded)
 		return err_set(e, ERR_INVALID, "port %u cannot be published by way of the host's firewall (guarded) on a routed network", s->routed[0].port);
-	if ((s->policy.guarded || s->policy.n_sources) && !s->n->ops->policies)
-		return err_set(e, ERR_NOT_IMPLEMENTED, "guarded ports and lists of sources need the data path ebpf or proxy, not '%s'", s->n->ops->name);
 	if (s->policy.guarded && s->n_ports && !s->guarding) {
 		guard_get(s->n);
 		s->guarding = true;

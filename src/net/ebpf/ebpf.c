@@ -354,7 +354,6 @@ const struct datapath_ops dp_ebpf = {
 	 * for the host is taken or dropped by our program before it gets that far.
 	 */
 	.forwarding = true,
-	.policies = true,
 	.past_input = true,
 	.open = ebpf_open,
 	.close = ebpf_close,

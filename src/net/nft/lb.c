@@ -2,21 +2,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/mem.h"
 #include "net/addr.h"
 #include "net/maglev.h"
 #include "net/nft/nft_priv.h"
 
 /*
- * Several backends behind one port. A set of backends is a number; the port's element names the number, and (number, slot) names a backend, as many slots
- * each as its weight gives it. A new set gets a new number and takes the old one's place in one transaction. Flows under way are connection tracking's:
- * they keep their backend as long as it is there.
+ * Several backends behind one port. A client has a slot by its address and port, or its address alone; the port and a slot name a backend, as many slots
+ * each as its weight gives it. A new set takes the old one's place in one transaction. Flows under way are connection tracking's: they keep
+ * their backend as long as it is there.
  */
 struct nft_lb {
 	struct nft_lb *next;
 	struct dp_lb lb;
-	struct elem *els;		/* of the port, near ones, slots */
+	struct elem *els;
 	size_t n;
 };
 
@@ -34,21 +33,26 @@ static struct nft_lb **find(struct datapath *d, const struct dp_lb *lb)
 	return at;
 }
 
-static bool is_v4(const struct dp_lb *lb, const struct dp_backend *b, size_t n)
+/* What a packet to the port is looked up by; how long that is. */
+static size_t put_port(struct elem *el, const struct dp_lb *lb)
 {
-	return n ? addr_is4(&b->addr) : addr_is4(&lb->addr);
+	size_t at = addr_is_any(&lb->addr) ? 0 : elem_put_addr(el->key, &lb->addr);
+
+	el->key[at] = lb->proto;
+	elem_put_port(el->key + at + 4, lb->port);
+	return at + 8;
 }
 
-static struct elem elem_port(const struct dp_lb *lb, bool v4, uint32_t number)
+static struct elem elem_slot(const struct dp_lb *lb, uint32_t slot, const struct dp_backend *b)
 {
-	struct elem el = { .set = lb->affinity ? (v4 ? SET_STICKY4 : SET_STICKY6) : (v4 ? SET_LB4 : SET_LB6) };
-	size_t at = v4 ? 4 : 16;
+	static const enum nft_set maps[2][2][2] = {
+		{ { SET_LB6, SET_LB4 }, { SET_LBANY6, SET_LBANY4 } },
+		{ { SET_STICKY6, SET_STICKY4 }, { SET_STICKYANY6, SET_STICKYANY4 } },
+	};
+	struct elem el = { .set = maps[lb->affinity][addr_is_any(&lb->addr)][addr_is4(&b->addr)] };
 
-	if (!addr_is_any(&lb->addr))
-		(void)elem_put_addr(el.key, &lb->addr);
-	el.key[at] = lb->proto;
-	elem_put_port(el.key + at + 4, lb->port);
-	elem_put_u32(el.data, number);
+	elem_put_u32(el.key + put_port(&el, lb), slot);
+	elem_put_port(el.data + elem_put_addr(el.data, &b->addr), b->port);
 	return el;
 }
 
@@ -57,57 +61,38 @@ static struct elem elem_near(const struct dp_lb *lb, bool v4, uint32_t bridge)
 {
 	bool any = addr_is_any(&lb->addr);
 	struct elem el = { .set = any ? (v4 ? SET_NEAR4 : SET_NEAR6) : (v4 ? SET_NEARPUB4 : SET_NEARPUB6) };
-	size_t at = any ? 0 : elem_put_addr(el.key, &lb->addr);
 
-	el.key[at] = lb->proto;
-	elem_put_port(el.key + at + 4, lb->port);
-	elem_put_u32(el.key + at + 8, bridge);
+	elem_put_u32(el.key + put_port(&el, lb), bridge);
 	return el;
 }
 
-static bool add(struct nft_lb *to, const struct elem *el)
+static void add_near(struct nft_lb *to, const struct elem *el)
 {
-	for (size_t i = 0; el->set != SET_SLOT4 && el->set != SET_SLOT6 && i < to->n; i++)
+	for (size_t i = 0; i < to->n; i++)
 		if (!memcmp(&to->els[i], el, sizeof(*el)))
-			return false;
+			return;
 	to->els[to->n++] = *el;
-	return true;
 }
 
 static struct nft_lb *build(struct datapath *d, const struct dp_lb *lb, const struct dp_backend *b, size_t n)
 {
 	CLEANUP(mem_freep) struct maglev *m = mem_zalloc((n ? n : 1) * sizeof(*m));
-	bool v4 = is_v4(lb, b, n);
 	struct nft_lb *new = mem_zalloc(sizeof(*new));
 	uint16_t slot[NFT_LB_SLOTS];
-	uint32_t number;
-	struct elem el;
 
-	/* Numbers of an earlier run may be in the kernel until the gc. */
-	if (!d->lb_last)
-		d->lb_last = rand_u32();
-	number = ++d->lb_last;
 	new->lb = *lb;
-	new->els = mem_zalloc((1 + n + NFT_LB_SLOTS) * sizeof(*new->els));
+	new->els = mem_zalloc((n + NFT_LB_SLOTS) * sizeof(*new->els));
 	for (size_t i = 0; i < n; i++) {
 		struct { struct in6_addr addr; uint16_t port; } name = { b[i].addr, b[i].port };
+		struct elem near = elem_near(lb, addr_is4(&b[i].addr), nft_bridge_of(d, &b[i].addr));
 
 		m[i] = (struct maglev){ .key = maglev_key(&name, sizeof(name)), .weight = b[i].weight };
-		el = elem_near(lb, v4, nft_bridge_of(d, &b[i].addr));
-		(void)add(new, &el);
+		add_near(new, &near);
 	}
 	maglev_fill(m, n, slot, NFT_LB_SLOTS);
-	for (uint32_t i = 0; i < NFT_LB_SLOTS; i++) {
-		if (slot[i] == MAGLEV_NONE)
-			continue;
-		el = (struct elem){ .set = v4 ? SET_SLOT4 : SET_SLOT6 };
-		elem_put_u32(el.key, number);
-		elem_put_u32(el.key + 4, i);
-		elem_put_port(el.data + elem_put_addr(el.data, &b[slot[i]].addr), b[slot[i]].port);
-		(void)add(new, &el);
-	}
-	el = elem_port(lb, v4, number);
-	(void)add(new, &el);
+	for (uint32_t i = 0; i < NFT_LB_SLOTS; i++)
+		if (slot[i] != MAGLEV_NONE)
+			new->els[new->n++] = elem_slot(lb, i, &b[slot[i]]);
 	return new;
 }
 

@@ -28,9 +28,10 @@ enum nft_set {
 	SET_LIMITED4, SET_LIMITED6,	/* endpoints whose published ports are for some only */
 	SET_SOURCES4, SET_SOURCES6,	/* (endpoint's address, who may); intervals */
 	SET_GUARDS,			/* bridges where sockets of ours bear clients' addresses */
-	SET_LB4, SET_LB6,		/* (host's address or 0: any, protocol, port) -> number of a set of backends */
-	SET_STICKY4, SET_STICKY6,	/* the same, where a client's address alone decides */
-	SET_SLOT4, SET_SLOT6,		/* (number, slot) -> (endpoint's address, port) */
+	SET_LB4, SET_LB6,		/* several backends: the keys of the maps of ports with a slot behind them -> (endpoint's address, port) */
+	SET_LBANY4, SET_LBANY6,
+	SET_STICKY4, SET_STICKY6,	/* the same, where the slot is a client's by its address alone */
+	SET_STICKYANY4, SET_STICKYANY6,
 	SET_COUNT
 };
 
@@ -74,7 +75,6 @@ struct datapath {
 	unsigned can;			/* CAN_* */
 	bool guard;
 	struct nft_lb *lbs;		/* lb.c */
-	uint32_t lb_last;
 };
 
 /* batch.c */

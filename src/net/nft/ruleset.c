@@ -31,8 +31,8 @@
  *                                              dnat to ip daddr . l4proto . th dport map @pub4
  *                                              fib daddr type local, l4proto . th dport . iif @near4           return
  *                                              fib daddr type local, dnat to l4proto . th dport map @any4
- *                                              (ip daddr or, if local, 0) . l4proto . th dport map @lb4 -> n:
- *                                                  dnat to n . (jhash ip saddr . th sport mod 251) map @slot4; @sticky4 without the port
+ *                                              dnat to ip daddr . l4proto . th dport . (jhash ip saddr . th sport mod 251) map @lb4
+ *                                              the same for @sticky4 without the client's port, for @lbany4 and @stickyany4 without the address
  *   chain output      nat output -100          the same without the near ones: clients on the host
  *   chain input       filter input 0           iif @internal, fib daddr type local, ip daddr . iif != @gw4     count internal, drop
  *   chain forward     filter forward 0         ct state established,related                                    accept
@@ -57,6 +57,7 @@ const char *const nft_drop_names[DROP_COUNT] = { "unpublished", "isolated", "int
 enum { T_IP4 = 7, T_IP6 = 8, T_PROTO = 12, T_PORT = 13, T_MARK = 19, T_IF = 20 };
 #define T2(a, b) ((a) << 6 | (b))
 #define T3(a, b, c) ((a) << 12 | (b) << 6 | (c))
+#define T4(a, b, c, d) (T3(a, b, c) << 6 | (d))
 
 static const struct {
 	const char *name;
@@ -84,12 +85,14 @@ static const struct {
 	[SET_SOURCES4] = { "sources4", 8, 0, true, T2(T_IP4, T_IP4), 0 },
 	[SET_SOURCES6] = { "sources6", 32, 0, true, T2(T_IP6, T_IP6), 0 },
 	[SET_GUARDS] = { "guards", 4, 0, false, T_IF, 0 },
-	[SET_LB4] = { "lb4", 12, 4, false, T3(T_IP4, T_PROTO, T_PORT), T_MARK },
-	[SET_LB6] = { "lb6", 24, 4, false, T3(T_IP6, T_PROTO, T_PORT), T_MARK },
-	[SET_STICKY4] = { "sticky4", 12, 4, false, T3(T_IP4, T_PROTO, T_PORT), T_MARK },
-	[SET_STICKY6] = { "sticky6", 24, 4, false, T3(T_IP6, T_PROTO, T_PORT), T_MARK },
-	[SET_SLOT4] = { "slot4", 8, 8, false, T2(T_MARK, T_MARK), T2(T_IP4, T_PORT) },
-	[SET_SLOT6] = { "slot6", 8, 20, false, T2(T_MARK, T_MARK), T2(T_IP6, T_PORT) },
+	[SET_LB4] = { "lb4", 16, 8, false, T4(T_IP4, T_PROTO, T_PORT, T_MARK), T2(T_IP4, T_PORT) },
+	[SET_LB6] = { "lb6", 28, 20, false, T4(T_IP6, T_PROTO, T_PORT, T_MARK), T2(T_IP6, T_PORT) },
+	[SET_LBANY4] = { "lbany4", 12, 8, false, T3(T_PROTO, T_PORT, T_MARK), T2(T_IP4, T_PORT) },
+	[SET_LBANY6] = { "lbany6", 12, 20, false, T3(T_PROTO, T_PORT, T_MARK), T2(T_IP6, T_PORT) },
+	[SET_STICKY4] = { "sticky4", 16, 8, false, T4(T_IP4, T_PROTO, T_PORT, T_MARK), T2(T_IP4, T_PORT) },
+	[SET_STICKY6] = { "sticky6", 28, 20, false, T4(T_IP6, T_PROTO, T_PORT, T_MARK), T2(T_IP6, T_PORT) },
+	[SET_STICKYANY4] = { "stickyany4", 12, 8, false, T3(T_PROTO, T_PORT, T_MARK), T2(T_IP4, T_PORT) },
+	[SET_STICKYANY6] = { "stickyany6", 12, 20, false, T3(T_PROTO, T_PORT, T_MARK), T2(T_IP6, T_PORT) },
 };
 _Static_assert(N(sets) == SET_COUNT, "a set without a definition");
 
@@ -202,11 +205,11 @@ static void x_and(struct rule *ru, uint32_t reg, const void *mask, uint32_t n)
 	x_bitwise(ru, reg, mask, zero, n);
 }
 
-static void x_lookup_from(struct rule *ru, enum nft_set s, uint32_t key, bool invert)
+static void x_lookup(struct rule *ru, enum nft_set s, bool invert)
 {
 	struct nftnl_expr *x = nftnl_expr_alloc("lookup");
 
-	nftnl_expr_set_u32(x, NFTNL_EXPR_LOOKUP_SREG, key);
+	nftnl_expr_set_u32(x, NFTNL_EXPR_LOOKUP_SREG, KEY);
 	nftnl_expr_set_str(x, NFTNL_EXPR_LOOKUP_SET, sets[s].name);
 	nftnl_expr_set_u32(x, NFTNL_EXPR_LOOKUP_SET_ID, (uint32_t)s + 1);
 	if (sets[s].data_len)
@@ -214,11 +217,6 @@ static void x_lookup_from(struct rule *ru, enum nft_set s, uint32_t key, bool in
 	if (invert)
 		nftnl_expr_set_u32(x, NFTNL_EXPR_LOOKUP_FLAGS, NFT_LOOKUP_F_INV);
 	nftnl_rule_add_expr(ru->r, x);
-}
-
-static void x_lookup(struct rule *ru, enum nft_set s, bool invert)
-{
-	x_lookup_from(ru, s, KEY, invert);
 }
 
 static void x_ct(struct rule *ru, uint32_t key, uint32_t bits)
@@ -251,15 +249,6 @@ static void x_verdict(struct rule *ru, int verdict)
 
 	nftnl_expr_set_u32(x, NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT);
 	nftnl_expr_set_u32(x, NFTNL_EXPR_IMM_VERDICT, (uint32_t)verdict);
-	nftnl_rule_add_expr(ru->r, x);
-}
-
-static void x_data(struct rule *ru, uint32_t reg, const void *p, uint32_t n)
-{
-	struct nftnl_expr *x = nftnl_expr_alloc("immediate");
-
-	nftnl_expr_set_u32(x, NFTNL_EXPR_IMM_DREG, reg);
-	nftnl_expr_set(x, NFTNL_EXPR_IMM_DATA, p, n);
 	nftnl_rule_add_expr(ru->r, x);
 }
 
@@ -357,12 +346,12 @@ static void x_slot(struct rule *ru, bool v4, bool sticky, uint32_t reg)
 	struct nftnl_expr *x = nftnl_expr_alloc("hash");
 	uint32_t len = v4 ? 4 : 16;
 
-	x_addr(ru, v4, false, KEY);
+	x_addr(ru, v4, false, DATA);
 	if (!sticky) {
-		x_payload(ru, NFT_PAYLOAD_TRANSPORT_HEADER, 0, 2, KEY + len / 4);
+		x_payload(ru, NFT_PAYLOAD_TRANSPORT_HEADER, 0, 2, DATA + len / 4);
 		len += 4;
 	}
-	nftnl_expr_set_u32(x, NFTNL_EXPR_HASH_SREG, KEY);
+	nftnl_expr_set_u32(x, NFTNL_EXPR_HASH_SREG, DATA);
 	nftnl_expr_set_u32(x, NFTNL_EXPR_HASH_DREG, reg);
 	nftnl_expr_set_u32(x, NFTNL_EXPR_HASH_LEN, len);
 	nftnl_expr_set_u32(x, NFTNL_EXPR_HASH_MODULUS, NFT_LB_SLOTS);
@@ -387,24 +376,17 @@ static uint32_t x_target(struct rule *ru, bool v4, bool any)
 	return at + 2;
 }
 
-/* Several backends: the port's number, the client's slot, and both together name one. */
+/* Several backends: the port and the client's slot name one. */
 static void balance(struct datapath *d, struct batch *b, const char *chain, bool v4, bool any, bool sticky)
 {
-	static const uint8_t zero[16];
+	static const enum nft_set maps[2][2][2] = {
+		{ { SET_LB6, SET_LB4 }, { SET_STICKY6, SET_STICKY4 } },
+		{ { SET_LBANY6, SET_LBANY4 }, { SET_STICKYANY6, SET_STICKYANY4 } },
+	};
 	struct rule ru = rule_in(d, b, chain);
-	uint32_t at = KEY + (v4 ? 1 : 4);
 
-	on_family(&ru, v4);
-	if (any) {
-		x_local(&ru);
-		x_data(&ru, KEY, zero, v4 ? 4 : 16);
-	} else {
-		x_addr(&ru, v4, true, KEY);
-	}
-	x_port(&ru, at);
-	x_lookup(&ru, sticky ? (v4 ? SET_STICKY4 : SET_STICKY6) : (v4 ? SET_LB4 : SET_LB6), false);
-	x_slot(&ru, v4, sticky, DATA + 1);
-	x_lookup_from(&ru, v4 ? SET_SLOT4 : SET_SLOT6, DATA, false);
+	x_slot(&ru, v4, sticky, x_target(&ru, v4, any));
+	x_lookup(&ru, maps[any][sticky][v4], false);
 	x_dnat(&ru, v4);
 	rule_put(&ru);
 }
