@@ -6,6 +6,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "engine/engine_priv.h"
 #include "engine/logopt.h"
 
@@ -14,18 +15,45 @@ static const char *arch(const struct engine *en)
 	return str_eq(en->machine, "x86_64") ? "amd64" : str_eq(en->machine, "aarch64") ? "arm64" : en->machine;
 }
 
-static bool controller(const char *v1, const char *v2)
+/* Version 1 has a directory for each, version 2 tells them in a file: "cpuset cpu io ...". */
+static bool controller(const char *name)
 {
-	char path[128];
+	char path[128], there[512] = "", *save = NULL;
 
-	snprintf(path, sizeof(path), "/sys/fs/cgroup/%s", v1);
-	return access(path, F_OK) == 0 || access("/sys/fs/cgroup/cgroup.controllers", F_OK) == 0;
+	if (!cgroup_unified()) {
+		snprintf(path, sizeof(path), "/sys/fs/cgroup/%s", name);
+		return access(path, F_OK) == 0;
+	}
+	(void)file_read_line("/sys/fs/cgroup/cgroup.controllers", there, sizeof(there));
+	for (char *w = strtok_r(there, " ", &save); w; w = strtok_r(NULL, " ", &save)) {
+		if (str_eq(w, name))
+			return true;
+	}
+	return false;
+}
+
+/* Version 2 has the file in every group but the root. */
+static bool swap_limit(const struct engine *en)
+{
+	char path[600], own[400] = "";
+
+	if (!cgroup_unified())
+		return access("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes", F_OK) == 0;
+	if (!controller("memory"))
+		return false;
+	snprintf(path, sizeof(path), "/sys/fs/cgroup/%s/memory.swap.max", en->cgroup_parent + strspn(en->cgroup_parent, "/"));
+	if (access(path, F_OK) == 0)
+		return true;
+	if (file_read_line("/proc/self/cgroup", own, sizeof(own)) < 0 || !str_starts(own, "0::/") || !own[4])
+		return access("/proc/swaps", F_OK) == 0;
+	snprintf(path, sizeof(path), "/sys/fs/cgroup%s/memory.swap.max", own + 3);
+	return access(path, F_OK) == 0;
 }
 
 json_t *engine_info(struct engine *en)
 {
 	int64_t running = 0, paused = 0, stopped = 0;
-	bool v2 = access("/sys/fs/cgroup/cgroup.controllers", F_OK) == 0;
+	bool v2 = cgroup_unified();
 	struct sysinfo si = { 0 };
 	struct container *c;
 	json_t *info, *status;
@@ -56,14 +84,14 @@ json_t *engine_info(struct engine *en)
 		}
 		doc_set(json_object_get(info, "Plugins"), "Log", drivers);
 	}
-	doc_set(info, "MemoryLimit", json_boolean(controller("memory", "memory")));
-	doc_set(info, "SwapLimit", json_boolean(access("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes", F_OK) == 0 || v2));
-	doc_set(info, "CpuCfsPeriod", json_boolean(controller("cpu", "cpu")));
-	doc_set(info, "CpuCfsQuota", json_boolean(controller("cpu", "cpu")));
-	doc_set(info, "CPUShares", json_boolean(controller("cpu", "cpu")));
-	doc_set(info, "CPUSet", json_boolean(controller("cpuset", "cpuset")));
-	doc_set(info, "PidsLimit", json_boolean(controller("pids", "pids")));
-	doc_set(info, "OomKillDisable", json_false());
+	doc_set(info, "MemoryLimit", json_boolean(controller("memory")));
+	doc_set(info, "SwapLimit", json_boolean(swap_limit(en)));
+	doc_set(info, "CpuCfsPeriod", json_boolean(controller("cpu")));
+	doc_set(info, "CpuCfsQuota", json_boolean(controller("cpu")));
+	doc_set(info, "CPUShares", json_boolean(controller("cpu")));
+	doc_set(info, "CPUSet", json_boolean(controller("cpuset")));
+	doc_set(info, "PidsLimit", json_boolean(controller("pids")));
+	doc_set(info, "OomKillDisable", json_boolean(!v2 && controller("memory")));
 	doc_set(info, "IPv4Forwarding", json_true());
 	doc_set(info, "Debug", json_false());
 	doc_set(info, "NFd", json_integer(0));

@@ -3,6 +3,7 @@ OPTION_TESTS = \
 	tests/system/volumes.sh \
 	tests/system/options.sh \
 	tests/system/security.sh \
+	tests/system/cgroup2.sh \
 	tests/system/userns.sh
 TESTS += $(OPTION_TESTS)
 EXTRA_DIST += $(OPTION_TESTS)

@@ -312,6 +312,30 @@ int cgroup_enter(const struct cgroups *c, pid_t pid, bool skip_v2, struct err *e
 	return 0;
 }
 
+int cgroup_v2_of(const struct cgroups *c, pid_t pid)
+{
+	const struct cgroup_hier *h = NULL;
+	struct buf b = BUF_INIT;
+	char path[64], *line = NULL, *below;
+	int fd = -1;
+
+	for (size_t i = 0; i < c->n && !h; i++)
+		h = c->h[i].v2 && c->h[i].fd >= 0 ? &c->h[i] : NULL;
+	snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)pid);
+	if (h && file_read_at(AT_FDCWD, path, 65536, &b) == 0 && b.len)
+		line = str_starts(b.data, "0::") ? b.data : strstr(b.data, "\n0::");
+	if (line) {
+		line += strspn(line, "\n");
+		line[strcspn(line, "\n")] = 0;
+		below = strstr(line, h->dir);
+		below = below && below[strlen(h->dir)] == '/' ? below + strlen(h->dir) + 1 : NULL;
+		if (below && *below && !strstr(below, ".."))
+			fd = openat(h->fd, below, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	}
+	buf_done(&b);
+	return fd;
+}
+
 json_t *cgroup_to_json(const struct cgroups *c)
 {
 	json_t *arr = json_array();

@@ -24,10 +24,36 @@ static bool has_controller(const struct cgroup_hier *h, const char *name)
 	return false;
 }
 
+/* Why a v2 group has no such file. */
+static int absent(const struct cgroup_hier *h, const char *file, struct err *e)
+{
+	struct buf there = BUF_INIT, held = BUF_INIT;
+	int n = (int)strcspn(file, "."), r;
+	char *save = NULL;
+	bool given = false;
+
+	if (file_read_at(h->fd, "../cgroup.controllers", 4096, &there) == 0 && there.len) {
+		for (char *w = strtok_r(there.data, " \n", &save); w; w = strtok_r(NULL, " \n", &save))
+			given = given || (strlen(w) == (size_t)n && !strncmp(w, file, (size_t)n));
+	}
+	if (!given)
+		r = err_set(e, ERR_INVALID, "'%s' cannot be set: this machine has no '%.*s' cgroup controller, or none for the parent of '%s'", file, n, file, h->dir);
+	else if (file_read_at(h->fd, "../cgroup.procs", 1 << 20, &held) == 0 && held.len)
+		r = err_set(e, ERR_INVALID, "'%s' of cgroup '%s' cannot be set: its parent holds processes itself, so with cgroup version 2 it can give "
+			    "its children no controllers", file, h->dir);
+	else
+		r = err_set(e, ERR_INVALID, "'%s' of cgroup '%s' cannot be set: this kernel has no such file", file, h->dir);
+	buf_done(&there);
+	buf_done(&held);
+	return r;
+}
+
 static int put(const struct cgroup_hier *h, const char *file, const char *value, struct err *e)
 {
 	int r = file_put_at(h->fd, file, value);
 
+	if (r == -ENOENT && h->v2)
+		return absent(h, file, e);
 	return r < 0 ? err_errno(e, -r, "set '%s' of cgroup '%s' to '%s'", file, h->dir, value) : 0;
 }
 
@@ -171,32 +197,37 @@ static int throttle(const struct cgroup_hier *h, const json_t *b, const char *ke
 	return 0;
 }
 
-/* The weight's file depends on which I/O scheduler the kernel was built with. */
-static int put_weight(const struct cgroup_hier *h, const char *value, bool device, struct err *e)
+/*
+ * The weight's file depends on which I/O schedulers the kernel has. Weights are 10 to 1000 in the spec and for BFQ; io.weight, which is the
+ * cost model's, has 1 to 10000. device: "MAJ:MIN ", or "".
+ */
+static int put_weight(const struct cgroup_hier *h, const char *device, int64_t weight, struct err *e)
 {
-	const char *bfq = h->v2 ? "io.bfq.weight" : device ? "blkio.bfq.weight_device" : "blkio.bfq.weight";
-	const char *other = h->v2 ? "io.weight" : device ? "blkio.weight_device" : "blkio.weight";
+	const char *bfq = h->v2 ? "io.bfq.weight" : *device ? "blkio.bfq.weight_device" : "blkio.bfq.weight";
+	const char *other = h->v2 ? "io.weight" : *device ? "blkio.weight_device" : "blkio.weight";
+	bool is_bfq = faccessat(h->fd, bfq, F_OK, 0) == 0;
+	char word[96];
 
-	return put(h, faccessat(h->fd, bfq, F_OK, 0) == 0 ? bfq : other, value, e);
+	if (h->v2 && !is_bfq)
+		weight = 1 + (weight - 10) * 9999 / 990;
+	snprintf(word, sizeof(word), "%s%" PRId64, device, weight);
+	return put(h, is_bfq ? bfq : other, word, e);
 }
 
 static int block_io(const struct cgroup_hier *h, const json_t *b, struct err *e)
 {
 	int64_t weight = json_i64(b, "weight", 0);
 	const json_t *o;
-	char word[96];
+	char device[64];
 	size_t i;
 
 	if (json_i64(b, "leafWeight", 0) > 0)
 		return err_set(e, ERR_INVALID, "linux.resources.blockIO.leafWeight is not supported");
-	if (weight) {
-		snprintf(word, sizeof(word), "%" PRId64, weight);
-		if (put_weight(h, word, false, e) < 0)
-			return -1;
-	}
+	if (weight && put_weight(h, "", weight, e) < 0)
+		return -1;
 	json_array_foreach(json_arr(b, "weightDevice"), i, o) {
-		snprintf(word, sizeof(word), "%" PRId64 ":%" PRId64 " %" PRId64, json_i64(o, "major", 0), json_i64(o, "minor", 0), json_i64(o, "weight", 0));
-		if (put_weight(h, word, true, e) < 0)
+		snprintf(device, sizeof(device), "%" PRId64 ":%" PRId64 " ", json_i64(o, "major", 0), json_i64(o, "minor", 0));
+		if (put_weight(h, device, json_i64(o, "weight", 0), e) < 0)
 			return -1;
 	}
 	if (throttle(h, b, "throttleReadBpsDevice", "blkio.throttle.read_bps_device", "rbps", e) < 0 ||

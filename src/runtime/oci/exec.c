@@ -34,6 +34,7 @@ struct joining {
 	struct cgroups cg;
 	struct seccomp_prog filter;
 	int pidfd, sync[2], proc, null;
+	int inner;		/* the v2 group of the container's init, when that is not the container's own; -1 */
 	int flags;		/* CLONE_NEW* of the namespaces that are not ours already */
 	pid_t pid;
 };
@@ -90,6 +91,7 @@ static int prepare(struct joining *j, struct err *e)
 	if (process_parse(j->o->process, &j->p, e) < 0 || load_filter(j, e) < 0 || namespaces_of(j, e) < 0 ||
 	    cgroup_from_json(&j->cg, json_arr(j->s.doc, "cgroups"), e) < 0)
 		return -1;
+	j->inner = cgroup_v2_of(&j->cg, j->s.pid);
 	if (cgroup_frozen(&j->cg))
 		return err_set(e, ERR_CONFLICT, "cannot exec in a paused container (container '%s')", j->o->id);
 	if (j->p.terminal != (j->o->console_socket >= 0))
@@ -164,14 +166,35 @@ static void program(struct joining *j)
 	fail(j, &e);
 }
 
+/*
+ * Born in the container's group, or, when the container has given controllers to groups below and none can be in its own any more, in that of
+ * its init. Never outside: limits and the device filter are on that group.
+ */
+static int born_inside(struct joining *j)
+{
+	int own = cgroup_v2_fd(&j->cg), pid, r;
+
+	if (own < 0)
+		return raw_clone(CLONE_PARENT, &own);
+	pid = raw_clone_into(CLONE_PARENT, own);
+	if (pid < 0 && j->inner >= 0)
+		pid = raw_clone_into(CLONE_PARENT, j->inner);
+	if (pid >= 0 || (errno != EINVAL && errno != E2BIG))
+		return pid;
+	r = file_put_at(own, "cgroup.procs", "0");	/* before Linux 5.7 */
+	own = -1;
+	errno = -r;
+	return r < 0 ? -1 : raw_clone(CLONE_PARENT, &own);
+}
+
 static void stage(struct joining *j)
 {
-	int cgroup_fd = cgroup_v2_fd(&j->cg), pid;
+	int pid;
 	struct err e = { 0 };
 
 	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	fd_drop(&j->sync[0]);
-	if (cgroup_enter(&j->cg, 0, cgroup_fd >= 0, &e) < 0 || apparmor(j->proc, j->p.apparmor, &e) < 0)
+	if (cgroup_enter(&j->cg, 0, true, &e) < 0 || apparmor(j->proc, j->p.apparmor, &e) < 0)
 		fail(j, &e);
 	fd_drop(&j->proc);
 	fd_drop(&j->s.dir);
@@ -186,7 +209,7 @@ static void stage(struct joining *j)
 		fail(j, &e);
 	}
 	fd_drop(&j->pidfd);
-	pid = raw_clone(CLONE_PARENT, &cgroup_fd);
+	pid = born_inside(j);
 	if (pid == 0)
 		program(j);
 	if (pid < 0) {
@@ -228,8 +251,8 @@ static int follow(struct joining *j, struct err *e)
 
 int oci_exec(const struct oci_exec_opts *o, pid_t *pid, struct err *e)
 {
-	struct joining j = { .o = o, .s = { .dir = -1 }, .pidfd = -1, .sync = { -1, -1 }, .proc = -1, .null = -1 };
-	int r, status, *fds[] = { &j.pidfd, &j.sync[0], &j.sync[1], &j.proc, &j.null };
+	struct joining j = { .o = o, .s = { .dir = -1 }, .pidfd = -1, .sync = { -1, -1 }, .proc = -1, .null = -1, .inner = -1 };
+	int r, status, *fds[] = { &j.pidfd, &j.sync[0], &j.sync[1], &j.proc, &j.null, &j.inner };
 	pid_t between = -1;
 
 	r = prepare(&j, e);

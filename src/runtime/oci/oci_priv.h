@@ -152,6 +152,8 @@ int cgroup_make(struct cgroups *c, const json_t *resources, struct err *e);
  * skip_v2: it was born there (CLONE_INTO_CGROUP). */
 int cgroup_enter(const struct cgroups *c, pid_t pid, bool skip_v2, struct err *e);
 int cgroup_v2_fd(const struct cgroups *c);	/* -1: there is none */
+/* The v2 group pid is in when that is one below the container's own, which the container has made; else -1. The caller closes it. */
+int cgroup_v2_of(const struct cgroups *c, pid_t pid);
 json_t *cgroup_to_json(const struct cgroups *c);
 int cgroup_from_json(struct cgroups *c, const json_t *arr, struct err *e);
 /* Sends signo to everything in it, again until nothing is left if it is SIGKILL. */
@@ -286,6 +288,7 @@ int write_pid(const char *path, pid_t pid, struct err *e);
 int hooks_run(const json_t *hooks, const char *kind, const json_t *state, struct err *e);
 
 /* sync.c */
+int raw_clone_into(uint64_t flags, int cgroup_fd);
 int raw_clone(uint64_t flags, int *cgroup_fd);
 int loopback_up(struct err *e);
 int write_id_maps(pid_t pid, const struct oci_spec *s, struct err *e);

@@ -56,21 +56,25 @@ enum sync_type sync_recv(int fd, int64_t *v, struct err *e)
 	return (enum sync_type)m.type;
 }
 
+/* fork() with flags, born in a v2 cgroup (Linux 5.7). -1: errno is set. */
+int raw_clone_into(uint64_t flags, int cgroup_fd)
+{
+	struct clone_args a = { .flags = flags | CLONE_INTO_CGROUP, .exit_signal = flags & CLONE_PARENT ? 0 : SIGCHLD, .cgroup = (uint64_t)cgroup_fd };
+
+	return (int)syscall(SYS_clone3, &a, sizeof(a));
+}
+
 /* fork() with flags. -1: errno is set. A cgroup_fd that the kernel does not take is left out and *cgroup_fd becomes -1. */
 int raw_clone(uint64_t flags, int *cgroup_fd)
 {
 	struct clone_args a = { .flags = flags, .exit_signal = flags & CLONE_PARENT ? 0 : SIGCHLD };
-	long pid;
+	int pid;
 
 	if (*cgroup_fd >= 0) {
-		a.flags |= CLONE_INTO_CGROUP;
-		a.cgroup = (uint64_t)*cgroup_fd;
-		pid = syscall(SYS_clone3, &a, sizeof(a));
+		pid = raw_clone_into(flags, *cgroup_fd);
 		if (pid >= 0 || (errno != EINVAL && errno != EOPNOTSUPP && errno != E2BIG && errno != EBUSY && errno != EACCES))
-			return (int)pid;
+			return pid;
 		*cgroup_fd = -1;
-		a.flags = flags;
-		a.cgroup = 0;
 	}
 	return (int)syscall(SYS_clone3, &a, sizeof(a));
 }
