@@ -3,8 +3,10 @@
 #include "engine/engine_priv.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "engine/mounts.h"
 #include "engine/security.h"
@@ -390,6 +392,21 @@ static int make_sysctls(const struct spec_in *in, json_t *linux_, struct err *e)
 	return 0;
 }
 
+/* How often a processor was too hot tells what others compute on it. Where one has the directory, all have. */
+static void hide_heat(json_t *list)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_CONF);
+	char path[80];
+
+	for (long i = 0; i < cpus; i++) {
+		snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%ld/thermal_throttle", i);
+		if (access(path, F_OK) == 0)
+			add(list, json_string(path));
+		else if (i == 0)
+			return;
+	}
+}
+
 json_t *spec_paths(bool masked)
 {
 	static const char *const hidden[] = { "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
@@ -397,7 +414,11 @@ json_t *spec_paths(bool masked)
 					      "/sys/devices/virtual/powercap", NULL };
 	static const char *const readonly[] = { "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger", NULL };
 
-	return strings(masked ? hidden : readonly);
+	json_t *list = strings(masked ? hidden : readonly);
+
+	if (masked)
+		hide_heat(list);
+	return list;
 }
 
 static json_t *paths(const json_t *host, bool masked)

@@ -7,3 +7,7 @@ OPTION_TESTS = \
 	tests/system/userns.sh
 TESTS += $(OPTION_TESTS)
 EXTRA_DIST += $(OPTION_TESTS)
+check_PROGRAMS += tests/system/evil_loader
+tests_system_evil_loader_SOURCES = tests/system/evil_loader.c
+tests_system_evil_loader_CFLAGS = -ffreestanding -fno-stack-protector -fno-pie
+tests_system_evil_loader_LDFLAGS = -static -nostdlib -no-pie
