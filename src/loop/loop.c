@@ -160,6 +160,9 @@ void loop_free(struct loop *l)
 		calls_run(l, take_posted(l));
 		calls_run(l, TAKE(l->deferred.first));
 	}
+	/* A bufferevent that was freed while its callback was due is let go in the callback's turn, which event_base_free() does not give it. */
+	for (int i = 0; i < 100 && l->base && event_base_get_num_events(l->base, EVENT_BASE_COUNT_ACTIVE); i++)
+		(void)event_base_loop(l->base, EVLOOP_NONBLOCK);
 	if (l->wake)
 		event_free(l->wake);
 	if (l->turn)

@@ -148,6 +148,8 @@ static void handle(struct http_req *r, void *user)
 			 http_req_header(r, "x-y") ? http_req_header(r, "x-y") : "-", http_req_query_flag(r, "f", false),
 			 http_req_query_flag(r, "g", true));
 		http_reply(r, 200, "text/plain", text, strlen(text));
+	} else if (str_eq(path, "/stop")) {
+		loop_stop(tl);
 	} else if (str_eq(path, "/peer")) {
 		struct http_peer who = { 0 };
 
@@ -185,7 +187,8 @@ int t_teardown(void **state)
 {
 	(void)state;
 	http_server_free(ts);
-	loop_turn(tl, 0);
+	if (tl)
+		loop_turn(tl, 0);
 	loop_free(tl);
 	return file_rm_rf_at(AT_FDCWD, t_dir);
 }

@@ -405,6 +405,31 @@ static void test_server_freed_with_requests(void **state)
 	(void)state;
 }
 
+/* The loop ends while another connection's turn is still to come: as at a signal. The sanitizer tells whether anything is left. */
+static void test_loop_ends_within_a_turn(void **state)
+{
+	static const char stop[] = GET("/stop", "");
+	struct peer *p[3];
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		p[i] = peer_new();
+		peer_send(p[i], GET("/hello", ""));
+		peer_until(p[i], "hello");
+	}
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(send(p[i]->fd, stop, sizeof(stop) - 1, 0), sizeof(stop) - 1);
+	while (seen.requests == 3)
+		loop_turn(tl, -1);
+	assert_int_equal(seen.requests, 4);
+	http_server_free(ts);
+	ts = NULL;
+	for (int i = 0; i < 3; i++)
+		peer_free(p[i]);
+	loop_free(tl);
+	tl = NULL;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -425,6 +450,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_streamed_reply_with_back_pressure, t_setup, t_teardown),
 		cmocka_unit_test_setup_teardown(test_client_gone, t_setup, t_teardown),
 		cmocka_unit_test_setup_teardown(test_server_freed_with_requests, t_setup, t_teardown),
+		cmocka_unit_test_setup_teardown(test_loop_ends_within_a_turn, t_setup, t_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
