@@ -27,6 +27,9 @@ static const struct api_route *const api_tables[] = {
 	api_routes_build,
 };
 
+/* After the last request that changed something or was large: what it and its like have freed goes back to the kernel. */
+#define TRIM_NS 1000000000ll
+
 static void api_trim(void *user)
 {
 	(void)user;
@@ -36,7 +39,7 @@ static void api_trim(void *user)
 void api_had(struct api *a, size_t n)
 {
 	if (n >= API_LARGE)
-		loop_timer_set(a->trim, 1000000000);
+		loop_timer_set(a->trim, TRIM_NS);
 }
 
 struct api *api_new(struct loop *l, struct engine *en, struct images *im, struct volumes *vs, struct builds *bs)
@@ -90,6 +93,8 @@ void api_handle(struct http_req *r, void *user)
 			if (!api_route_match(rt->pattern, path, &c->arg))
 				continue;
 			if (str_eq(rt->method, method)) {
+				if (!str_eq(method, "GET") && !str_eq(method, "HEAD"))
+					loop_timer_set(c->api->trim, TRIM_NS);
 				rt->fn(c);
 				return;
 			}

@@ -89,8 +89,12 @@ int main(int argc, char **argv)
 	struct loop *l;
 	int rc;
 
-	/* Arenas cost address space and resident pages; pool threads are few and short-lived. */
-	(void)mallopt(M_ARENA_MAX, 2);
+	/*
+	 * Each arena keeps what it once had. The loop allocates, other threads are few and wait for the disk: one arena is enough. Large blocks
+	 * always are mappings of their own; by default the first freed one raises that limit, and they come to lie between small ones for good.
+	 */
+	(void)mallopt(M_ARENA_MAX, 1);
+	(void)mallopt(M_MMAP_THRESHOLD, 128 * 1024);
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)umask(022);
 	log_init(STDERR_FILENO, LOG_LEVEL_INFO);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The event bus: the last events kept for since/until, live ones to whoever listens. An event is written as JSON once, however many
- * listen, and only when the first of them wants it. Each subscriber sees events in the order they were posted: what comes before its first
+ * listen, and kept as that text: a thousand trees of values would be a fifth of the engine's memory. Each subscriber sees events in the order they were posted: what comes before its first
  * turn waits behind the history.
  */
 #include "engine/engine_priv.h"
@@ -14,10 +14,10 @@ enum { HISTORY_MAX = 1024 };	/* docker keeps 256 */
 
 struct event {
 	unsigned refs;
-	json_t *doc;
-	char *text;		/* made at the first use */
-	size_t len;
 	int64_t at;
+	json_t *doc;		/* text again, while somebody is told; else NULL */
+	size_t len;
+	char text[];		/* with the newline */
 };
 
 struct engine_events {
@@ -51,8 +51,34 @@ static void event_unref(struct event *ev)
 	if (--ev->refs)
 		return;
 	json_decref(ev->doc);
-	free(ev->text);
 	free(ev);
+}
+
+static struct event *event_new(json_t *doc_take, int64_t at)
+{
+	CLEANUP(buf_done) struct buf b = BUF_INIT;
+	struct event *ev;
+
+	jsonw_value(&b, doc_take);
+	(void)buf_addc(&b, '\n');
+	ev = mem_alloc(sizeof(*ev) + b.len + 1);
+	*ev = (struct event){ .refs = 1, .at = at, .doc = doc_take, .len = b.len };
+	memcpy(ev->text, b.data, b.len + 1);
+	return ev;
+}
+
+static const json_t *event_doc(struct event *ev)
+{
+	if (!ev->doc)
+		ev->doc = json_parse(ev->text, ev->len, "event", NULL);
+	return ev->doc;
+}
+
+/* All have been told for now. */
+static void event_told(struct event *ev)
+{
+	json_decref(ev->doc);
+	ev->doc = NULL;
 }
 
 struct event_log *event_log_new(void)
@@ -156,16 +182,8 @@ static void free_sub(struct engine_events *s)
 
 static void tell(struct engine_events *s, struct event *ev)
 {
-	if (s->cancelled || !matches(s->filters, ev->doc))
-		return;
-	if (!ev->text) {
-		char *text = json_text(ev->doc);
-
-		ev->text = mem_printf("%s\n", text);
-		ev->len = strlen(ev->text);
-		free(text);
-	}
-	s->event(s->user, ev->doc, ev->text, ev->len);
+	if (!s->cancelled && matches(s->filters, event_doc(ev)))
+		s->event(s->user, event_doc(ev), ev->text, ev->len);
 }
 
 static void backlog_add(struct engine_events *s, struct event *ev)
@@ -190,8 +208,10 @@ static void prime(void *user)
 
 	s->primed = true;
 	s->busy++;
-	for (size_t i = 0; i < s->n_backlog; i++)
+	for (size_t i = 0; i < s->n_backlog; i++) {
 		tell(s, s->backlog[i]);
+		event_told(s->backlog[i]);
+	}
 	s->busy--;
 	if (s->cancelled) {
 		free_sub(s);
@@ -283,8 +303,7 @@ void engine_event_post(struct engine *en, const char *type, const char *action, 
 		doc_set(doc, "id", json_string(id));
 		doc_set(doc, "from", json_string(json_str(json_obj(json_obj(doc, "Actor"), "Attributes"), "image", "")));
 	}
-	ev = mem_zalloc(sizeof(*ev));
-	*ev = (struct event){ .refs = 1, .doc = doc, .at = now };
+	ev = event_new(doc, now);
 	log_add(en->history, ev);
 	for (s = en->subs; s; s = next) {
 		if (!s->primed) {	/* keeps its order behind the backlog */
@@ -299,6 +318,7 @@ void engine_event_post(struct engine *en, const char *type, const char *action, 
 		if (s->cancelled)
 			free_sub(s);
 	}
+	event_told(ev);
 	event_unref(ev);
 }
 

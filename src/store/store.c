@@ -170,6 +170,7 @@ static void commit_list(struct store *s, struct store_tx *list)
 static void *writer(void *user)
 {
 	struct store *s = user;
+	bool written = false;
 	sigset_t all;
 
 	sigfillset(&all);
@@ -181,6 +182,13 @@ static void *writer(void *user)
 		if (!list) {
 			if (s->closing)
 				break;
+			if (written) {	/* the page cache is for bursts; the kernel has the same pages */
+				written = false;
+				pthread_mutex_unlock(&s->lock);
+				(void)sqlite3_db_release_memory(s->db);
+				pthread_mutex_lock(&s->lock);
+				continue;
+			}
 			pthread_cond_wait(&s->more, &s->lock);
 			continue;
 		}
@@ -193,6 +201,7 @@ static void *writer(void *user)
 		pthread_mutex_unlock(&s->lock);
 
 		commit_list(s, list);
+		written = true;
 
 		pthread_mutex_lock(&s->lock);
 		*s->finished_end = list;

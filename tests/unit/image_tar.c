@@ -129,12 +129,26 @@ static la_ssize_t out_write(struct archive *a, void *user, const void *p, size_t
 	return (la_ssize_t)n;
 }
 
+/* By name, but only those that layers come in: with a static libarchive the others would have to be linked too. */
+static void add_filter(struct archive *a, const char *name)
+{
+	static const struct { const char *name; int (*add)(struct archive *a); } filters[] = {
+		{ "gzip", archive_write_add_filter_gzip }, { "bzip2", archive_write_add_filter_bzip2 },
+		{ "xz", archive_write_add_filter_xz }, { "zstd", archive_write_add_filter_zstd },
+	};
+
+	for (size_t i = 0; i < sizeof(filters) / sizeof(*filters); i++) {
+		if (!strcmp(filters[i].name, name))
+			(void)filters[i].add(a);
+	}
+}
+
 void tar_compress(const struct buf *src, const char *filter, struct buf *out)
 {
 	struct archive *a = archive_write_new();
 	struct archive_entry *e = archive_entry_new();
 
-	archive_write_add_filter_by_name(a, filter);
+	add_filter(a, filter);
 	archive_write_set_format_raw(a);
 	archive_write_set_bytes_in_last_block(a, 1);
 	archive_write_open(a, out, NULL, out_write, NULL);
