@@ -8,6 +8,7 @@
 #include "base/id.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "net/lb.h"
 #include "net/names.h"
 
 /* What an endpoint is, without the kernel's side: its network, its addresses, its entries in the data path. Loop thread. */
@@ -218,6 +219,7 @@ void endpoint_dp_del(const struct endpoint *ep)
 			continue;
 		d = dp_of(ep, v6);
 		(void)ep->n->ops->endpoint_del(ep->n->dp, &d);
+		lb_forget(ep->n, &d.addr);
 	}
 }
 

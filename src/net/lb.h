@@ -30,8 +30,15 @@ struct net_lb_backend {
 	uint32_t weight;
 };
 
+/*
+ * The port is reserved on the host as published ones are (an error says who has it), and what the data path leaves over is relayed. An address that is not
+ * the host's is served by the data path alone, and an error where that is the proxy.
+ */
 /* Makes or replaces, in one step for whoever sends: no packet meets a half-made set. Up to 1,024 backends; none: new flows are dropped. */
 int net_lb_set(struct net *n, const struct net_lb *lb, const struct net_lb_backend *b, size_t len, struct err *e);
 int net_lb_del(struct net *n, const struct net_lb *lb);
+/* For net itself: an endpoint has gone. The end: memory and ports. */
+void lb_forget(struct net *n, const struct in6_addr *backend);
+void lb_free_all(struct net *n);
 
 #endif

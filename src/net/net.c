@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "net/lb.h"
 #include "net/names.h"
 #include "net/net_priv.h"
 
@@ -122,6 +123,7 @@ void net_free(struct net *n)
 	while ((s = map_next(n->sandboxes, &it, NULL)))
 		sandbox_free(s);
 	map_free(n->sandboxes);
+	lb_free_all(n);
 	it = 0;
 	while ((nw = map_next(n->networks, &it, NULL)))
 		network_free(nw);

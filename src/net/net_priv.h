@@ -42,6 +42,7 @@ struct net {
 	struct map *sandboxes;		/* container id -> struct sandbox */
 	struct port_table *ports;
 	struct proxy *proxy;
+	struct lb_relay *lbs;		/* lb.c */
 	unsigned guards;		/* sandboxes with guarded ports */
 	bool guard4, guard6;		/* their clients keep their addresses */
 	struct net_drops *followers;	/* lab.c */

@@ -66,6 +66,26 @@ bool proxy_allows(const struct proxy_port *p, const struct in6_addr *client, con
 	return net_policy_allows(to->policy, client);
 }
 
+bool proxy_pick(struct proxy_target *to, const struct in6_addr *client, uint16_t port)
+{
+	const struct proxy_balance *b = to->balance;
+	uint64_t h = UINT64_C(0x6b65646765);
+	uint16_t i;
+
+	if (!b)
+		return !addr_is_any(&to->addr);
+	for (int k = 0; k < 4; k++)
+		h = (h ^ client->s6_addr32[k]) * UINT64_C(0xff51afd7ed558ccd), h ^= h >> 32;
+	if (!b->affinity)
+		h = (h ^ port) * UINT64_C(0xff51afd7ed558ccd), h ^= h >> 32;
+	i = b->slot[h % PROXY_SLOTS];
+	if (i == PROXY_NOBODY)
+		return false;
+	to->addr = b->to[i].addr;
+	to->port = b->to[i].port;
+	return true;
+}
+
 int proxy_bear(const struct proxy_target *to, int fd, const struct in6_addr *client, const struct in6_addr *local)
 {
 	bool v4 = addr_is4(&to->addr);
@@ -171,6 +191,7 @@ static void port_free(struct proxy_port *p)
 	if (p->next)
 		p->next->at = p->at;
 	(void)close(p->fd);
+	free(p->to.balance);
 	free(p);
 }
 
@@ -248,8 +269,12 @@ struct retarget {
 static void on_retarget(void *user)
 {
 	struct retarget *r = user;
+	struct proxy_balance *old = r->port->to.balance;
 
-	if (r->to.proto != IPPROTO_TCP) {
+	if (r->to.proto != IPPROTO_TCP && r->to.balance) {
+		r->port->to = r->to;
+		udp_port_trim(r->port);
+	} else if (r->to.proto != IPPROTO_TCP) {
 		udp_port_close(r->port);
 		loop_io_free(r->port->io);
 		r->port->to = r->to;
@@ -257,6 +282,7 @@ static void on_retarget(void *user)
 	} else {
 		r->port->to = r->to;
 	}
+	free(old);
 	free(r);
 }
 

@@ -19,12 +19,26 @@ struct proxy *proxy_new(struct loop *main_loop, struct err *e);
 /* Ends the thread; connections through it end too. */
 void proxy_free(struct proxy *p);
 
+/* Several backends: a client has a slot by its address and port, or its address alone. */
+enum { PROXY_SLOTS = 251, PROXY_NOBODY = 0xffff };
+
+struct proxy_balance {
+	bool affinity;
+	uint16_t slot[PROXY_SLOTS];	/* index into to, or PROXY_NOBODY */
+	size_t n;
+	struct proxy_backend {
+		struct in6_addr addr;
+		uint16_t port;
+	} to[];
+};
+
 struct proxy_port;
 struct proxy_target {
 	uint8_t proto;
 	struct in6_addr addr;		/* the container; unspecified: nobody */
 	struct in6_addr addr6;		/* the same for clients that come over IPv6; ::: there is no other */
 	uint16_t port;
+	struct proxy_balance *balance;	/* instead of these; the port's, which frees it; or NULL */
 	const struct net_policy *policy;	/* whom it is for; borrowed until the port is closed; NULL: everybody */
 	/*
 	 * The container sees its clients' own addresses, of this family, by sockets that bear them (IP_TRANSPARENT): its answers find their way back here. Not
@@ -36,7 +50,10 @@ struct proxy_target {
 };
 /* fd is a listening TCP or a bound UDP socket, non-blocking; taken. The thread starts with the first port. */
 struct proxy_port *proxy_port_open_take(struct proxy *p, int fd, const struct proxy_target *to);
-/* New connections and datagrams go there from now on; to an unspecified address: nowhere, they are refused. Its UDP flows start anew. */
+/*
+ * New connections and datagrams go there from now on; to an unspecified address: nowhere, they are refused. Its UDP flows start anew, but for those to
+ * one of several backends that is still among them.
+ */
 void proxy_port_retarget(struct proxy *p, struct proxy_port *port, const struct proxy_target *to);
 /* Ends n ports with their connections and flows; done(user) on the main loop once their sockets are closed. ports is copied. */
 void proxy_ports_close(struct proxy *p, struct proxy_port *const *ports, size_t n, void (*done)(void *user), void *user);

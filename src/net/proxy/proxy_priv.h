@@ -67,6 +67,8 @@ socklen_t proxy_target_addr(const struct proxy_target *to, union proxy_addr *ret
 
 /* The client's address, and the one of ours it came to (:: when not known). The host itself may always. */
 bool proxy_allows(const struct proxy_port *p, const struct in6_addr *client, const struct in6_addr *local);
+/* Whose a new flow is, where there are several backends; port in host order. False: nobody's. */
+bool proxy_pick(struct proxy_target *to, const struct in6_addr *client, uint16_t port);
 /*
  * Before a connect: fd shall speak to the target with the client's address, where that is wanted and can be. 0 or -errno; local as above.
  */
@@ -79,5 +81,6 @@ void udp_thread_init(struct proxy_thread *t);
 void udp_thread_done(struct proxy_thread *t);
 void udp_port_open(struct proxy_port *p);
 void udp_port_close(struct proxy_port *p);
+void udp_port_trim(struct proxy_port *p);		/* ends flows to none of its backends */
 
 #endif

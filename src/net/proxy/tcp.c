@@ -294,7 +294,7 @@ static struct in6_addr addr_from(const union proxy_addr *a)
 struct visit {
 	int fd;
 	struct in6_addr client, local;	/* local: zero unless somebody has to know */
-	uint16_t port;
+	uint16_t port, client_port;
 };
 
 static bool visit_read(const struct proxy_port *p, const union proxy_addr *peer, struct visit *v)
@@ -304,6 +304,7 @@ static bool visit_read(const struct proxy_port *p, const union proxy_addr *peer,
 	socklen_t n = sizeof(own);
 
 	v->client = addr_from(peer);
+	v->client_port = ntohs(peer->sa.sa_family == AF_INET ? peer->v4.sin_port : peer->v6.sin6_port);
 	if (!to->first && IN6_IS_ADDR_UNSPECIFIED(&to->addr6) && !p->t->n_barred && (!to->policy || !to->policy->n_sources) && !to->keep4 && !to->keep6)
 		return true;
 	if (getsockname(v->fd, &own.sa, &n) < 0)
@@ -358,13 +359,14 @@ static void conn_add(struct proxy_port *p, int client, int container)
 static int dial(const struct proxy_port *p, const struct visit *v)
 {
 	struct proxy_target to = target_of(p, v);
-	union proxy_addr sa;
-	socklen_t len = proxy_target_addr(&to, &sa);
 	CLEANUP(fd_closep) int fd = -1;
+	union proxy_addr sa;
+	socklen_t len;
 	int rc;
 
-	if (addr_is_any(&to.addr))
+	if (!proxy_pick(&to, &v->client, v->client_port))
 		return -ECONNREFUSED;
+	len = proxy_target_addr(&to, &sa);
 	fd = socket(sa.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP);
 	if (fd < 0)
 		return -errno;

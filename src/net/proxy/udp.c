@@ -372,6 +372,8 @@ static int flow_dial(const struct proxy_port *p, const struct udp_key *k)
 		to.addr = to.addr6;
 	if (to.first)
 		to.port = (uint16_t)(to.port + ntohs(k->local_port) - to.first);
+	if (!proxy_pick(&to, &k->addr, ntohs(k->port)))
+		return -ECONNREFUSED;
 	len = proxy_target_addr(&to, &sa);
 	fd = socket(sa.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_UDP);
 	if (fd < 0)
@@ -398,8 +400,6 @@ static struct udp_flow *flow_new(struct proxy_port *p, const struct udp_key *k)
 	struct udp_flow *f, **b;
 	int fd, back = -1;
 
-	if (addr_is_any(&p->to.addr))
-		return NULL;
 	if (t->flows >= t->flows_max)
 		flow_free(t->oldest);
 	fd = flow_dial(p, k);
@@ -537,4 +537,29 @@ void udp_port_close(struct proxy_port *p)
 	}
 	free(p->flows->bucket);
 	free(p->flows);
+}
+
+static bool among(const struct proxy_balance *b, int fd)
+{
+	union proxy_addr sa = { 0 }, one;
+	socklen_t len = sizeof(sa);
+
+	if (getpeername(fd, &sa.sa, &len) < 0)
+		return false;
+	for (size_t i = 0; i < b->n; i++) {
+		struct proxy_target to = { .addr = b->to[i].addr, .port = b->to[i].port };
+
+		if (proxy_target_addr(&to, &one) == len && memcmp(&one, &sa, len) == 0)
+			return true;
+	}
+	return false;
+}
+
+void udp_port_trim(struct proxy_port *p)
+{
+	for (struct udp_flow *f = p->t->oldest, *next; f; f = next) {
+		next = f->newer;
+		if (f->port == p && !among(p->to.balance, f->fd))
+			flow_free(f);
+	}
 }
