@@ -1,6 +1,6 @@
 noinst_LIBRARIES += libapi.a
 libapi_a_SOURCES = \
-	src/api/archive.c \
+	src/api/archive.c src/api/out.c \
 	src/api/build.c \
 	src/api/api.c src/api/api.h src/api/api_priv.h \
 	src/api/prune.c \

@@ -114,6 +114,20 @@ struct api_attach {
 extern const struct engine_attach_ops api_attach_ops;
 struct api_attach *api_attach_new(bool raw, bool in);
 void api_attach_hijack(struct api_call *c, struct api_attach *a_take, const char *type);	/* the request ends here */
+/*
+ * A reply's body from a source that can be paused (out.c): above API_QUEUE_HIGH it is, until the queue is empty. Embedded by whoever owns the source; alive
+ * until end, or until the call is cancelled. type is that of a reply nobody has started before the first data.
+ */
+struct api_out {
+	struct api_call *call;
+	const char *type;
+	void (*pause)(void *source, bool paused);
+	void *source;
+	bool paused;
+};
+void api_out_begin(struct api_out *o, struct api_call *c, const char *type, void (*pause)(void *source, bool paused), void *source);
+void api_out_data(struct api_out *o, const void *p, size_t n);
+void api_out_end(struct api_out *o, const struct err *e);	/* e NULL: the body is whole */
 /* The frame head of a multiplexed stream: stream number, three zeros, length big-endian. */
 void api_frame_head(unsigned char head[8], int stream, size_t n);
 

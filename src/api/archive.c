@@ -31,8 +31,14 @@ static char *base64(const char *p, size_t n)
 struct api_archive {
 	struct api_call *call;
 	struct engine_archive *ar;
-	bool head, paused;	/* head: of a HEAD request */
+	struct api_out out;
+	bool head;		/* of a HEAD request */
 };
+
+static void api_archive_pause(void *source, bool paused)
+{
+	engine_archive_pause(source, paused);
+}
 
 static void api_archive_stat(void *user, const json_t *stat)
 {
@@ -50,44 +56,15 @@ static void api_archive_data(void *user, const void *p, size_t n)
 {
 	struct api_archive *a = user;
 
-	if (!a->call->r)
-		return;
-	if (!http_reply_started(a->call->r))	/* export: no stat came */
-		http_reply_start(a->call->r, 200, "application/octet-stream");
-	if (http_reply_write(a->call->r, p, n) > API_QUEUE_HIGH && !a->paused) {
-		a->paused = true;
-		engine_archive_pause(a->ar, true);
-	}
-}
-
-static void api_archive_drain(struct http_req *r, void *user)
-{
-	struct api_archive *a = user;
-
-	(void)r;
-	if (a->paused) {
-		a->paused = false;
-		engine_archive_pause(a->ar, false);
-	}
+	api_out_data(&a->out, p, n);
 }
 
 static void api_archive_end(void *user, const struct err *e)
 {
 	struct api_archive *a = user;
-	struct api_call *c = a->call;
 
-	c->op_cancel = NULL;
-	if (c->r) {
-		http_reply_on_drain(c->r, NULL, NULL);
-		if (e && http_reply_started(c->r))
-			http_reply_abort(c->r);		/* too late for a status: the client must not take it for whole */
-		else if (e)
-			api_reply_err(c, e);
-		else if (!http_reply_started(c->r))
-			api_reply_empty(c, 200);
-		else
-			http_reply_end(c->r);
-	}
+	a->call->op_cancel = NULL;
+	api_out_end(&a->out, e);
 	free(a);
 }
 
@@ -120,9 +97,10 @@ static void api_archive_begin(struct api_call *c, struct api_archive *a, const s
 		api_reply_err(c, e);
 		return;
 	}
+	/* The type is that of an export: a path's stat has started the reply by then. */
+	api_out_begin(&a->out, c, "application/octet-stream", api_archive_pause, a->ar);
 	c->op = a;
 	c->op_cancel = api_archive_cancel;
-	http_reply_on_drain(c->r, api_archive_drain, a);
 }
 
 static struct api_archive *api_archive_new(struct api_call *c, bool head)
@@ -241,20 +219,9 @@ static void api_archive_put(struct api_call *c)
 
 /* /containers/{id}/changes, /commit */
 
-static void api_changes_done(void *user, const json_t *list, const struct err *e)
-{
-	struct api_call *c = user;
-
-	if (e)
-		api_reply_err(c, e);
-	else
-		api_reply_json(c, 200, json_incref((json_t *)list));
-	api_call_unref(c);
-}
-
 static void api_changes(struct api_call *c)
 {
-	engine_changes(c->api->engine, c->arg, api_changes_done, api_call_ref(c));
+	engine_changes(c->api->engine, c->arg, api_done_json, api_call_ref(c));
 }
 
 static void api_commit_done(void *user, const char *id, const struct err *e)

@@ -209,52 +209,28 @@ static void api_image_create(struct api_call *c)
 
 /* save: images on their way out. */
 struct api_save {
-	struct api_call *call;
+	struct api_out out;
 	struct image_save *save;
-	bool paused;
 };
+
+static void api_save_pause(void *source, bool paused)
+{
+	image_save_pause(source, paused);
+}
 
 static void api_save_data(void *user, const void *p, size_t n)
 {
 	struct api_save *s = user;
-	struct http_req *r = s->call->r;
 
-	if (!r)
-		return;
-	if (!http_reply_started(r))
-		http_reply_start(r, 200, "application/x-tar");
-	if (http_reply_write(r, p, n) > API_QUEUE_HIGH && !s->paused) {
-		s->paused = true;
-		image_save_pause(s->save, true);
-	}
-}
-
-static void api_save_drain(struct http_req *r, void *user)
-{
-	struct api_save *s = user;
-
-	(void)r;
-	if (s->paused) {
-		s->paused = false;
-		image_save_pause(s->save, false);
-	}
+	api_out_data(&s->out, p, n);
 }
 
 static void api_save_end(void *user, const struct err *e)
 {
 	struct api_save *s = user;
-	struct api_call *c = s->call;
 
-	c->op_cancel = NULL;
-	if (c->r) {
-		http_reply_on_drain(c->r, NULL, NULL);
-		if (e && http_reply_started(c->r))
-			http_reply_abort(c->r);		/* too late for a status: the client must not take it for whole */
-		else if (e)
-			api_reply_err(c, e);
-		else
-			http_reply_end(c->r);
-	}
+	s->out.call->op_cancel = NULL;
+	api_out_end(&s->out, e);
 	free(s);
 }
 
@@ -273,16 +249,15 @@ static void api_save_run(struct api_call *c, char *const *names)
 	struct api_save *s = mem_zalloc(sizeof(*s));
 	struct err e = { 0 };
 
-	s->call = c;
 	s->save = image_save_start(c->api->images, names, &api_save_ops, s, &e);
 	if (!s->save) {
 		free(s);
 		api_reply_err(c, &e);
 		return;
 	}
+	api_out_begin(&s->out, c, "application/x-tar", api_save_pause, s->save);
 	c->op = s;
 	c->op_cancel = api_save_cancel;
-	http_reply_on_drain(c->r, api_save_drain, s);
 }
 
 static void api_image_get(struct api_call *c)

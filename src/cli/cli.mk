@@ -13,7 +13,7 @@ kedge_SOURCES = \
 	src/cli/main.c src/cli/cli.h \
 	src/cli/client.c src/cli/format.c src/cli/stream.c \
 	src/cli/cmd_run.c src/cli/cmd_container.c src/cli/cmd_list.c src/cli/cmd_stream.c src/cli/cmd_inspect.c src/cli/cmd_image.c \
-	src/cli/cmd_dns.c src/cli/cmd_net.c src/cli/net.h \
+	src/cli/cmd_dns.c src/cli/cmd_net.c src/cli/net_get.c src/cli/net.h \
 	src/cli/cmd_network.c src/cli/cmd_network_edit.c src/cli/cmd_volume.c src/cli/cmd_system.c src/cli/cmd_stats.c \
 	src/cli/cmd_registry.c src/cli/registry.c src/cli/registry.h \
 	src/cli/cmd_exec.c \

@@ -124,13 +124,6 @@ static int cmd_stats(struct cli *c, struct flags *f)
 
 /* ---- log ---- */
 
-struct dns_log {
-	struct net_get get;
-	struct buf line;
-	bool json;
-	int64_t left;			/* -1: any number */
-};
-
 static void log_print(const json_t *o)
 {
 	struct buf b CLEANUP(buf_done) = BUF_INIT;
@@ -142,51 +135,11 @@ static void log_print(const json_t *o)
 	cli_out(&b);
 }
 
-static int log_data(struct net_get *g, const void *p, size_t n)
-{
-	struct dns_log *d = (struct dns_log *)g;
-	char *nl;
-
-	(void)buf_add(&d->line, p, n);
-	while (d->left && d->line.len && (nl = memchr(d->line.data, '\n', d->line.len))) {
-		size_t len = (size_t)(nl - d->line.data);
-		struct buf out CLEANUP(buf_done) = BUF_INIT;
-		json_t *o CLEANUP(json_freep) = json_parse(d->line.data, len, "the engine's reply", &g->err);
-
-		if (!o)
-			return -1;
-		if (d->json) {
-			(void)buf_add(&out, d->line.data, len + 1);
-			cli_out(&out);
-		} else {
-			log_print(o);
-		}
-		buf_consume(&d->line, len + 1);
-		if (d->left > 0)
-			d->left--;
-	}
-	return 0;
-}
-
-static bool log_enough(const struct net_get *g)
-{
-	return ((const struct dns_log *)g)->left == 0;
-}
-
 static int cmd_log(struct cli *c, struct flags *f)
 {
-	struct dns_log d = { .get = { .data = log_data, .stop = log_enough }, .json = str_eq(flag_str(f, "format"), "json"),
-			     .left = flag_given(f, "count") ? flag_int(f, "count") : -1 };
-	struct buf path CLEANUP(buf_done) = BUF_INIT;
 	struct err e = { 0 };
-	int r;
 
-	(void)buf_adds(&path, "/kedge/dns/log");
-	if (f->argc)
-		cli_query(&path, "container", f->args[0]);
-	r = net_get(&d.get, c, path.data, &e);
-	buf_done(&d.line);
-	return r < 0 ? cli_fail(&e) : 0;
+	return net_lines(c, f, "/kedge/dns/log", log_print, &e) < 0 ? cli_fail(&e) : 0;
 }
 
 static const struct flag_def query_flags[] = {

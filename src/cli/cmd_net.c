@@ -15,62 +15,6 @@
 #include "cli/net.h"
 #include "cli/render.h"
 
-/* ---- a reply that comes in pieces ---- */
-
-static void get_head(struct http_call *call, int status, bool upgraded, void *user)
-{
-	struct net_get *g = user;
-
-	(void)call, (void)upgraded;
-	g->status = status;
-}
-
-static void get_data(struct http_call *call, const void *p, size_t n, void *user)
-{
-	struct net_get *g = user;
-
-	(void)call;
-	if (g->status >= 400)
-		(void)buf_add(&g->refusal, p, n);
-	else if (!g->failed && g->data(g, p, n) < 0)
-		g->failed = true;
-}
-
-static void get_end(struct http_call *call, bool ok, const struct err *e, void *user)
-{
-	struct net_get *g = user;
-
-	(void)call;
-	g->call = NULL;
-	if (g->status >= 400) {
-		g->failed = true;
-		cli_reply_error(g->status, g->refusal.data, g->refusal.len, &g->err);
-	} else if (!ok) {
-		g->failed = true;
-		g->err = *e;
-	}
-}
-
-static const struct http_call_ops get_ops = { .head = get_head, .data = get_data, .end = get_end };
-
-int net_get(struct net_get *g, struct cli *c, const char *path, struct err *e)
-{
-	char *target CLEANUP(mem_freep) = cli_target(path);
-	struct http_call_args a = { .method = "GET", .target = target };
-
-	if (cli_connect(c, e) < 0)
-		return -1;
-	g->call = http_call_start(c->http, &a, &get_ops, g);
-	while (g->call && !g->failed && !(g->stop && g->stop(g)))
-		(void)loop_turn(c->loop, -1);
-	if (g->call)
-		http_call_cancel(g->call);
-	buf_done(&g->refusal);
-	if (g->failed)
-		*e = g->err;
-	return g->failed ? -1 : 0;
-}
-
 /* ---- flows ---- */
 
 static const struct format_column flow_columns[] = {
@@ -197,14 +141,7 @@ static int cmd_flows(struct cli *c, struct flags *f)
 
 /* ---- drops ---- */
 
-struct drops {
-	struct net_get get;
-	struct buf line;
-	bool json;
-	int64_t left;			/* -1: any number */
-};
-
-static void drop_print(struct drops *d, const json_t *o)
+static void drop_print(const json_t *o)
 {
 	struct buf b CLEANUP(buf_done) = BUF_INIT;
 	const char *name = json_str(o, "Name", "");
@@ -223,53 +160,6 @@ static void drop_print(struct drops *d, const json_t *o)
 		(void)buf_printf(&b, " (%s)", name);
 	(void)buf_addc(&b, '\n');
 	cli_out(&b);
-	(void)d;
-}
-
-static int drops_data(struct net_get *g, const void *p, size_t n)
-{
-	struct drops *d = (struct drops *)g;
-	char *nl;
-
-	(void)buf_add(&d->line, p, n);
-	while (d->left && d->line.len && (nl = memchr(d->line.data, '\n', d->line.len))) {
-		size_t len = (size_t)(nl - d->line.data);
-		struct buf out CLEANUP(buf_done) = BUF_INIT;
-		json_t *o CLEANUP(json_freep) = json_parse(d->line.data, len, "the engine's reply", &g->err);
-
-		if (!o)
-			return -1;
-		if (d->json) {
-			(void)buf_add(&out, d->line.data, len + 1);
-			cli_out(&out);
-		} else {
-			drop_print(d, o);
-		}
-		buf_consume(&d->line, len + 1);
-		if (d->left > 0)
-			d->left--;
-	}
-	return 0;
-}
-
-static bool drops_enough(const struct net_get *g)
-{
-	return ((const struct drops *)g)->left == 0;
-}
-
-static int drops_follow(struct cli *c, struct flags *f, struct err *e)
-{
-	struct drops d = { .get = { .data = drops_data, .stop = drops_enough }, .json = str_eq(flag_str(f, "format"), "json"),
-			   .left = flag_given(f, "count") ? flag_int(f, "count") : -1 };
-	struct buf path CLEANUP(buf_done) = BUF_INIT;
-	int r;
-
-	(void)buf_adds(&path, "/kedge/net/drops");
-	if (f->argc)
-		cli_query(&path, "container", f->args[0]);
-	r = net_get(&d.get, c, path.data, e);
-	buf_done(&d.line);
-	return r;
 }
 
 static const struct format_column drop_columns[] = { { "Reason", "REASON" }, { "Packets", "PACKETS" }, { NULL, NULL } };
@@ -301,7 +191,7 @@ static int cmd_drops(struct cli *c, struct flags *f)
 		err_set(&e, ERR_INVALID, "the counters are of the whole host: say --follow to see the drops of one container");
 		return cli_fail(&e);
 	}
-	r = flag_bool(f, "follow") ? drops_follow(c, f, &e) : drops_counters(c, f, &e);
+	r = flag_bool(f, "follow") ? net_lines(c, f, "/kedge/net/drops", drop_print, &e) : drops_counters(c, f, &e);
 	return r < 0 ? cli_fail(&e) : 0;
 }
 
