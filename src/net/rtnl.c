@@ -141,6 +141,33 @@ static struct ifinfomsg *put_ifi(struct nlmsghdr *nh, unsigned flags)
 	return ifi;
 }
 
+/* A request about the link called name. doing: what is done to it, up to its name. */
+static struct nlmsghdr *link_begin(struct rtnl *r, uint16_t type, uint16_t flags, int ignore, unsigned ifi_flags, const char *doing, const char *name)
+{
+	struct nlmsghdr *nh = begin(r, type, flags, ignore, "%s %s", doing, name);
+
+	if (!nh)
+		return NULL;
+	put_ifi(nh, ifi_flags);
+	mnl_attr_put_strz(nh, IFLA_IFNAME, name);
+	return nh;
+}
+
+/* The same for a new one; its kind is given last, with link_kind(). */
+static struct nlmsghdr *link_new(struct rtnl *r, const char *doing, const char *name)
+{
+	return link_begin(r, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0, 0, doing, name);
+}
+
+/* Opens IFLA_LINKINFO for a link of this kind; mnl_attr_nest_end() closes it. */
+static struct nlattr *link_kind(struct nlmsghdr *nh, const char *kind)
+{
+	struct nlattr *info = mnl_attr_nest_start(nh, IFLA_LINKINFO);
+
+	mnl_attr_put_strz(nh, IFLA_INFO_KIND, kind);
+	return info;
+}
+
 void rtnl_veth(struct rtnl *r, const char *name, const char *peer, int peer_ns_fd, const uint8_t peer_mac[6], uint32_t mtu, uint32_t master)
 {
 	struct nlmsghdr *nh = begin(r, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0, "create the veth pair %s - %s", name, peer);
@@ -154,8 +181,7 @@ void rtnl_veth(struct rtnl *r, const char *name, const char *peer, int peer_ns_f
 		mnl_attr_put_u32(nh, IFLA_MTU, mtu);
 	if (master)
 		mnl_attr_put_u32(nh, IFLA_MASTER, master);
-	info = mnl_attr_nest_start(nh, IFLA_LINKINFO);
-	mnl_attr_put_strz(nh, IFLA_INFO_KIND, "veth");
+	info = link_kind(nh, "veth");
 	data = mnl_attr_nest_start(nh, IFLA_INFO_DATA);
 	pn = mnl_attr_nest_start(nh, VETH_INFO_PEER);
 	put_ifi(nh, 0);
@@ -174,13 +200,11 @@ void rtnl_veth(struct rtnl *r, const char *name, const char *peer, int peer_ns_f
 
 void rtnl_port_isolate(struct rtnl *r, const char *name)
 {
-	struct nlmsghdr *nh = begin(r, RTM_NEWLINK, 0, 0, "keep %s apart from other ports", name);
+	struct nlmsghdr *nh = link_begin(r, RTM_NEWLINK, 0, 0, 0, "keep apart from other ports", name);
 	struct nlattr *info, *data;
 
 	if (!nh)
 		return;
-	put_ifi(nh, 0);
-	mnl_attr_put_strz(nh, IFLA_IFNAME, name);
 	info = mnl_attr_nest_start(nh, IFLA_LINKINFO);
 	mnl_attr_put_strz(nh, IFLA_INFO_SLAVE_KIND, "bridge");
 	data = mnl_attr_nest_start(nh, IFLA_INFO_SLAVE_DATA);
@@ -192,13 +216,11 @@ void rtnl_port_isolate(struct rtnl *r, const char *name)
 
 void rtnl_port_up(struct rtnl *r, const char *name, const char *alias)
 {
-	struct nlmsghdr *nh = begin(r, RTM_NEWLINK, 0, 0, "set up %s", name);
+	struct nlmsghdr *nh = link_begin(r, RTM_NEWLINK, 0, 0, IFF_UP, "set up", name);
 	struct nlattr *af, *v6;
 
 	if (!nh)
 		return;
-	put_ifi(nh, IFF_UP);
-	mnl_attr_put_strz(nh, IFLA_IFNAME, name);
 	mnl_attr_put_strz(nh, IFLA_IFALIAS, alias);
 	/* A bridge port needs no link-local address, and none of the traffic one causes. */
 	af = mnl_attr_nest_start(nh, IFLA_AF_SPEC);
@@ -211,39 +233,33 @@ void rtnl_port_up(struct rtnl *r, const char *name, const char *alias)
 
 void rtnl_bridge(struct rtnl *r, const char *name, const uint8_t mac[6], uint32_t mtu)
 {
-	struct nlmsghdr *nh = begin(r, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0, "create the bridge %s", name);
+	struct nlmsghdr *nh = link_new(r, "create the bridge", name);
 	struct nlattr *info;
 
 	if (!nh)
 		return;
-	put_ifi(nh, 0);
-	mnl_attr_put_strz(nh, IFLA_IFNAME, name);
 	/* Given by us, or the bridge would change it with each port that comes and goes. */
 	mnl_attr_put(nh, IFLA_ADDRESS, 6, mac);
 	if (mtu)
 		mnl_attr_put_u32(nh, IFLA_MTU, mtu);
-	info = mnl_attr_nest_start(nh, IFLA_LINKINFO);
-	mnl_attr_put_strz(nh, IFLA_INFO_KIND, "bridge");
+	info = link_kind(nh, "bridge");
 	mnl_attr_nest_end(nh, info);
 	end(r, nh);
 }
 
 void rtnl_macvlan(struct rtnl *r, const char *name, uint32_t parent, uint32_t mode, int ns_fd, const uint8_t mac[6], uint32_t mtu)
 {
-	struct nlmsghdr *nh = begin(r, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0, "create the macvlan %s", name);
+	struct nlmsghdr *nh = link_new(r, "create the macvlan", name);
 	struct nlattr *info, *data;
 
 	if (!nh)
 		return;
-	put_ifi(nh, 0);
-	mnl_attr_put_strz(nh, IFLA_IFNAME, name);
 	mnl_attr_put_u32(nh, IFLA_LINK, parent);
 	mnl_attr_put(nh, IFLA_ADDRESS, 6, mac);
 	if (mtu)
 		mnl_attr_put_u32(nh, IFLA_MTU, mtu);
 	mnl_attr_put_u32(nh, IFLA_NET_NS_FD, (uint32_t)ns_fd);
-	info = mnl_attr_nest_start(nh, IFLA_LINKINFO);
-	mnl_attr_put_strz(nh, IFLA_INFO_KIND, "macvlan");
+	info = link_kind(nh, "macvlan");
 	data = mnl_attr_nest_start(nh, IFLA_INFO_DATA);
 	mnl_attr_put_u32(nh, IFLA_MACVLAN_MODE, mode);
 	mnl_attr_nest_end(nh, data);
@@ -253,16 +269,13 @@ void rtnl_macvlan(struct rtnl *r, const char *name, uint32_t parent, uint32_t mo
 
 void rtnl_vlan(struct rtnl *r, const char *name, uint32_t parent, uint16_t id)
 {
-	struct nlmsghdr *nh = begin(r, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0, "create the VLAN interface %s", name);
+	struct nlmsghdr *nh = link_new(r, "create the VLAN interface", name);
 	struct nlattr *info, *data;
 
 	if (!nh)
 		return;
-	put_ifi(nh, 0);
-	mnl_attr_put_strz(nh, IFLA_IFNAME, name);
 	mnl_attr_put_u32(nh, IFLA_LINK, parent);
-	info = mnl_attr_nest_start(nh, IFLA_LINKINFO);
-	mnl_attr_put_strz(nh, IFLA_INFO_KIND, "vlan");
+	info = link_kind(nh, "vlan");
 	data = mnl_attr_nest_start(nh, IFLA_INFO_DATA);
 	mnl_attr_put_u16(nh, IFLA_VLAN_ID, id);
 	mnl_attr_nest_end(nh, data);
@@ -272,61 +285,50 @@ void rtnl_vlan(struct rtnl *r, const char *name, uint32_t parent, uint16_t id)
 
 void rtnl_dummy(struct rtnl *r, const char *name)
 {
-	struct nlmsghdr *nh = begin(r, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0, "create the interface %s", name);
+	struct nlmsghdr *nh = link_new(r, "create the interface", name);
 	struct nlattr *info;
 
 	if (!nh)
 		return;
-	put_ifi(nh, 0);
-	mnl_attr_put_strz(nh, IFLA_IFNAME, name);
-	info = mnl_attr_nest_start(nh, IFLA_LINKINFO);
-	mnl_attr_put_strz(nh, IFLA_INFO_KIND, "dummy");
+	info = link_kind(nh, "dummy");
 	mnl_attr_nest_end(nh, info);
 	end(r, nh);
 }
 
 void rtnl_link_alias(struct rtnl *r, const char *name, const char *alias)
 {
-	struct nlmsghdr *nh = begin(r, RTM_NEWLINK, 0, 0, "mark %s as ours", name);
+	struct nlmsghdr *nh = link_begin(r, RTM_NEWLINK, 0, 0, 0, "mark as ours", name);
 
 	if (!nh)
 		return;
-	put_ifi(nh, 0);
-	mnl_attr_put_strz(nh, IFLA_IFNAME, name);
 	mnl_attr_put_strz(nh, IFLA_IFALIAS, alias);
 	end(r, nh);
 }
 
 void rtnl_link_up(struct rtnl *r, const char *name)
 {
-	struct nlmsghdr *nh = begin(r, RTM_NEWLINK, 0, 0, "set %s up", name);
+	struct nlmsghdr *nh = link_begin(r, RTM_NEWLINK, 0, 0, IFF_UP, "set up", name);
 
 	if (!nh)
 		return;
-	put_ifi(nh, IFF_UP);
-	mnl_attr_put_strz(nh, IFLA_IFNAME, name);
 	end(r, nh);
 }
 
 void rtnl_link_del(struct rtnl *r, const char *name)
 {
-	struct nlmsghdr *nh = begin(r, RTM_DELLINK, 0, ENODEV, "remove %s", name);
+	struct nlmsghdr *nh = link_begin(r, RTM_DELLINK, 0, ENODEV, 0, "remove", name);
 
 	if (!nh)
 		return;
-	put_ifi(nh, 0);
-	mnl_attr_put_strz(nh, IFLA_IFNAME, name);
 	end(r, nh);
 }
 
 void rtnl_link_group(struct rtnl *r, const char *name, uint32_t group)
 {
-	struct nlmsghdr *nh = begin(r, RTM_NEWLINK, 0, ENODEV, "mark %s for removal", name);
+	struct nlmsghdr *nh = link_begin(r, RTM_NEWLINK, 0, ENODEV, 0, "mark for removal", name);
 
 	if (!nh)
 		return;
-	put_ifi(nh, 0);
-	mnl_attr_put_strz(nh, IFLA_IFNAME, name);
 	mnl_attr_put_u32(nh, IFLA_GROUP, group);
 	end(r, nh);
 }

@@ -120,6 +120,7 @@ def per_container(e, n):
     """PSS growth of engine and helper processes for each container, in MB."""
     count, names = 20, []
     helper = lambda cmd: ("kedge-runtime" in cmd or "containerd-shim" in cmd or "docker-proxy" in cmd)
+    time.sleep(2)  # what earlier measurements left is given back
     before = tree_pss(e.pids(), helper)
     for i in range(count):
         names.append(e.run("run", "-d", "-p", f"{20000 + i}:80", "busybox", "sleep", "1000"))
