@@ -1,5 +1,6 @@
 sbin_PROGRAMS += kedged
 kedged_SOURCES = \
+	src/daemon/defaults.c src/daemon/defaults.h \
 	src/daemon/main.c \
 	src/daemon/options.c src/daemon/options.h \
 	src/daemon/remap.c src/daemon/remap.h \

@@ -17,8 +17,9 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "daemon/defaults.h"
 
-enum option_type { OPTION_STRING, OPTION_LIST, OPTION_BOOL, OPTION_TLS, OPTION_COUNT, OPTION_PAIRS, OPTION_POOLS };
+enum option_type { OPTION_STRING, OPTION_LIST, OPTION_BOOL, OPTION_TLS, OPTION_COUNT, OPTION_PAIRS, OPTION_POOLS, OPTION_DEFAULT };
 
 struct option_def {
 	const char *flag, *key;		/* key NULL: flag only */
@@ -56,6 +57,27 @@ static const struct option_def option_defs[] = {
 	{ "max-download-attempts", "max-download-attempts", 0, OPTION_COUNT, OFF(max_attempts), "Attempts for each request to a registry (default 5)" },
 	{ "log-driver", "log-driver", 0, OPTION_STRING, OFF(log_driver), "Log driver of containers that name none (default json-file)" },
 	{ "log-opt", "log-opts", 0, OPTION_PAIRS, OFF(log_opts), "Option for it, key=value; repeatable" },
+	{ "add-runtime", "runtimes", 0, OPTION_DEFAULT, OFF(defaults), "Another OCI runtime, name=path; repeatable" },
+	{ "default-runtime", "default-runtime", 0, OPTION_DEFAULT, OFF(defaults), "Runtime of containers that name none (default kedge)" },
+	{ "init", "init", 0, OPTION_DEFAULT, OFF(defaults), "Run an init in containers that do not say whether they want one" },
+	{ "init-path", "init-path", 0, OPTION_DEFAULT, OFF(defaults), "The init of containers whose runtime is not kedge's own" },
+	{ "seccomp-profile", "seccomp-profile", 0, OPTION_DEFAULT, OFF(defaults), "Default seccomp profile: a file, builtin or unconfined (default builtin)" },
+	{ "no-new-privileges", "no-new-privileges", 0, OPTION_DEFAULT, OFF(defaults), "Set no-new-privileges for containers that do not say" },
+	{ "dns", "dns", 0, OPTION_DEFAULT, OFF(defaults), "DNS server of containers that name none; repeatable" },
+	{ "dns-opt", "dns-opts", 0, OPTION_DEFAULT, OFF(defaults), "DNS option of theirs; repeatable" },
+	{ "dns-search", "dns-search", 0, OPTION_DEFAULT, OFF(defaults), "DNS search domain of theirs; repeatable" },
+	{ "default-ulimit", "default-ulimits", 0, OPTION_DEFAULT, OFF(defaults), "Limit of containers that name none, name=soft[:hard]; repeatable" },
+	{ "default-shm-size", "default-shm-size", 0, OPTION_DEFAULT, OFF(defaults), "Size of /dev/shm (default 64M)" },
+	{ "default-ipc-mode", "default-ipc-mode", 0, OPTION_DEFAULT, OFF(defaults), "private or shareable (default private)" },
+	{ "default-cgroupns-mode", "default-cgroupns-mode", 0, OPTION_DEFAULT, OFF(defaults), "host or private (default private with cgroup version 2)" },
+	{ "label", "labels", 0, OPTION_DEFAULT, OFF(defaults), "Label of this engine, key=value; repeatable" },
+	{ "feature", "features", 0, OPTION_DEFAULT, OFF(defaults), "There are none; in the file what is false may stand" },
+	{ "live-restore", "live-restore", 0, OPTION_DEFAULT, OFF(defaults), "true: containers always outlive the engine" },
+	{ "experimental", "experimental", 0, OPTION_DEFAULT, OFF(defaults), "false" },
+	{ "selinux-enabled", "selinux-enabled", 0, OPTION_DEFAULT, OFF(defaults), "false" },
+	{ "storage-driver", "storage-driver", 's', OPTION_DEFAULT, OFF(defaults), "overlay2" },
+	{ "exec-opt", "exec-opts", 0, OPTION_DEFAULT, OFF(defaults), "native.cgroupdriver=cgroupfs" },
+	{ "shutdown-timeout", "shutdown-timeout", 0, OPTION_DEFAULT, OFF(defaults), "Refused: no container is stopped when the engine stops" },
 	{ "tls", "tls", 0, OPTION_TLS, OFF(tls), "Use mutual TLS on tcp://; --tls=false allows plain TCP" },
 	{ "tlsverify", "tlsverify", 0, OPTION_TLS, OFF(tls), "The same: clients are always verified" },
 	{ "tlscacert", "tlscacert", 0, OPTION_STRING, OFF(tlscacert), "CA that signs the clients' certificates" },
@@ -100,7 +122,14 @@ static void config_put(struct config *c, const struct option_def *d, const char 
 	case OPTION_COUNT:
 		*(int64_t *)at = strtoll(text, NULL, 10);
 		break;
+	case OPTION_DEFAULT:	/* defaults_put() */
+		break;
 	}
+}
+
+static bool config_alone(const struct option_def *d)
+{
+	return d->type == OPTION_BOOL || d->type == OPTION_TLS || (d->type == OPTION_DEFAULT && defaults_is_flag(d->key));
 }
 
 /* A count from 1 to 64, as text of it. */
@@ -132,9 +161,7 @@ static int config_flags(struct config *c, int argc, char **argv, bool *given, st
 
 	for (; n < N(option_defs); n++) {
 		const struct option_def *d = &option_defs[n];
-		bool boolean = d->type == OPTION_BOOL || d->type == OPTION_TLS;
-
-		longs[n] = (struct option){ d->flag, boolean ? optional_argument : required_argument, NULL, 256 + (int)n };
+		longs[n] = (struct option){ d->flag, config_alone(d) ? optional_argument : required_argument, NULL, 256 + (int)n };
 		if (d->letter) {
 			shorts[s++] = d->letter;
 			shorts[s++] = ':';
@@ -172,6 +199,8 @@ static int config_flags(struct config *c, int argc, char **argv, bool *given, st
 		    config_parse_bool(option_defs[i].flag, optarg, &flag, e) < 0)
 			return -1;
 		if (option_defs[i].type == OPTION_COUNT && config_check_count(option_defs[i].flag, optarg, e) < 0)
+			return -1;
+		if (option_defs[i].type == OPTION_DEFAULT && defaults_put_text(c->defaults, option_defs[i].key, optarg, e) < 0)
 			return -1;
 		config_put(c, &option_defs[i], optarg, flag);
 		given[i] = true;
@@ -255,6 +284,8 @@ static int config_file_value(struct config *c, const struct option_def *d, const
 		return config_file_pairs(c, d, value, e);
 	case OPTION_POOLS:
 		return config_file_pools(c, d, value, e);
+	case OPTION_DEFAULT:
+		return defaults_put(c->defaults, d->key, value, e);
 	case OPTION_BOOL:
 	case OPTION_TLS:
 		if (!json_is_boolean(value))
@@ -332,7 +363,7 @@ int config_load(struct config *c, int argc, char **argv, struct err *e)
 	bool given[N(option_defs)] = { 0 };
 	int rc;
 
-	*c = (struct config){ .ip_forward = true };
+	*c = (struct config){ .ip_forward = true, .defaults = json_object() };
 	rc = config_flags(c, argc, argv, given, e);
 	if (rc)
 		return rc;
@@ -370,5 +401,6 @@ void config_done(struct config *c)
 		else if (option_defs[i].type == OPTION_LIST || option_defs[i].type == OPTION_PAIRS || option_defs[i].type == OPTION_POOLS)
 			strv_free(*(char ***)at);
 	}
+	json_decref(c->defaults);
 	*c = (struct config){ 0 };
 }

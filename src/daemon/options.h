@@ -2,6 +2,7 @@
 #ifndef KEDGE_DAEMON_OPTIONS_H
 #define KEDGE_DAEMON_OPTIONS_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -29,6 +30,7 @@ struct config {
 	bool ip_forward;
 	char **insecure_registries, **registry_mirrors;
 	char *log_driver, **log_opts;	/* of containers that ask for none; "key=value" */
+	json_t *defaults;		/* what the engine gives to containers: engine/defaults.h; "labels" of the engine itself */
 	int64_t max_downloads, max_uploads, max_attempts;	/* 0: the image module's own */
 };
 

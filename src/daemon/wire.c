@@ -181,7 +181,7 @@ int wire_new(struct loop *l, const struct config *c, struct wire **ret, struct e
 				 .ip_forward = c->ip_forward };
 	struct engine_config ec = { .data_root = c->data_root, .exec_root = c->exec_root, .runtime_path = c->runtime_path,
 				    .cgroup_parent = c->cgroup_parent, .publish_policy = c->publish_policy, .version = PACKAGE_VERSION,
-				    .log_driver = c->log_driver, .log_opts = c->log_opts };
+				    .log_driver = c->log_driver, .log_opts = c->log_opts, .defaults = c->defaults };
 	struct wire *w = mem_zalloc(sizeof(*w));
 	struct utsname un;
 	struct net_policy policy;

@@ -3,6 +3,7 @@
  * From a create request and an image's configuration to the stored document. Every key is looked up in a table: what works is
  * checked, what does not work yet is refused by name unless it holds its default, what is unknown is ignored as dockerd does.
  */
+#include "engine/defaults.h"
 #include "engine/endpoints.h"
 #include "engine/logopt.h"
 #include "engine/mounts.h"
@@ -242,29 +243,6 @@ static int check_restart(const json_t *h, struct err *e)
 	return 0;
 }
 
-/* The own one, or another OCI runtime by its usual name. */
-int runtime_path(const char *name, char **ret, struct err *e)
-{
-	static const char *const known[] = { "crun", "runc" }, *const dirs[] = { "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin" };
-
-	*ret = NULL;
-	if (!*name || str_eq(name, "kedge"))
-		return 0;
-	for (size_t i = 0; i < N(known) * N(dirs); i++) {
-		char *path;
-
-		if (!str_eq(name, known[i / N(dirs)]))
-			continue;
-		path = mem_printf("%s/%s", dirs[i % N(dirs)], name);
-		if (access(path, X_OK) == 0) {
-			*ret = path;
-			return 0;
-		}
-		free(path);
-	}
-	return err_set(e, ERR_INVALID, "unknown or invalid runtime name: %s", name);
-}
-
 int create_check_host(json_t *h, struct err *e)
 {
 	static const char *const lists[] = { "Binds", "VolumesFrom", "CapAdd", "CapDrop", "Dns", "DnsOptions", "DnsSearch", "ExtraHosts", "GroupAdd",
@@ -292,7 +270,9 @@ int create_check_host(json_t *h, struct err *e)
 		return -1;
 	if (path && json_flag(h, "Init", false)) {
 		free(path);
-		return err_set(e, ERR_INVALID, "HostConfig.Init: the init is part of kedge's own runtime, '%s' has none", json_str(h, "Runtime", ""));
+		path = runtime_init(e);
+		if (!path)
+			return -1;
 	}
 	free(path);
 	json_array_foreach(json_arr(h, "Dns"), k, v) {
@@ -553,7 +533,7 @@ void engine_create(struct engine *en, const char *name, const json_t *body, void
 	char id[ID_LEN + 1], picked[256];
 	struct mounts_in mounts = { .from = mounts_of, .user = en };
 	struct image *im;
-	json_t *doc, *filled, *folded;
+	json_t *doc, *given, *filled, *folded;
 
 	cr->en = en;
 	cr->done = done;
@@ -574,7 +554,9 @@ void engine_create(struct engine *en, const char *name, const json_t *body, void
 		goto fail;
 	id_new(id);
 	folded = create_fold(body);
-	filled = logopt_fill(folded, en->log_config);
+	given = defaults_fill(folded, en->defaults);
+	filled = logopt_fill(given, en->log_config);
+	json_decref(given);
 	json_decref(folded);
 	doc = create_document(id, picked, filled, image_id(im), image_config(im), &mounts, cr->warnings, &cr->e);
 	json_decref(filled);

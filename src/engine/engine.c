@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Birth and death of the engine, and how containers are found. */
+#include "engine/defaults.h"
 #include "engine/logopt.h"
 #include "engine/mounts.h"
 #include "engine/published.h"
@@ -244,6 +245,9 @@ struct engine *engine_new(struct loop *l, struct work_pool *p, struct store *st,
 	en->hostname = mem_strdup(cfg->hostname);
 	en->version = mem_strdup(cfg->version);
 	read_os(en);
+	en->defaults = json_incref(cfg->defaults);
+	if (defaults_check(en->defaults, e) < 0)
+		goto fail;
 	en->log_config = logopt_default(cfg->log_driver, cfg->log_opts, e);
 	if (!en->log_config)
 		goto fail;
@@ -294,6 +298,8 @@ void engine_free(struct engine *en)
 	free(en->data_root);
 	free(en->exec_root);
 	free(en->runtime_path);
+	runtimes_set(NULL);
+	json_decref(en->defaults);
 	free(en->cgroup_parent);
 	free(en->publish_policy);
 	free(en->hostname);

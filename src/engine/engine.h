@@ -38,6 +38,7 @@ struct engine_config {
 	const char *version;
 	const char *log_driver;		/* of containers that name none; NULL: json-file */
 	char *const *log_opts;		/* "key=value", NULL-terminated, or NULL */
+	json_t *defaults;		/* of containers: defaults.h; "labels": the engine's own. A reference is taken; NULL: none */
 };
 
 /* Loads containers, adopts running ones, cleans what a crash left, calls net_gc. Blocking; at start. */

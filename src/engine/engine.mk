@@ -8,7 +8,9 @@ libengine_a_SOURCES = \
 	src/engine/changes.c src/engine/changes.h \
 	src/engine/commit.c src/engine/commit.h \
 	src/engine/create.c \
+	src/engine/defaults.c src/engine/defaults.h \
 	src/engine/device.c \
+	src/engine/runtimes.c \
 	src/engine/doc.c \
 	src/engine/endpoints.c src/engine/endpoints.h \
 	src/engine/engine.c src/engine/engine.h \

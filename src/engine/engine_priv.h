@@ -95,6 +95,7 @@ struct engine {
 	struct engine_events *subs;
 	struct engine_logs *followers;
 	struct event_log *history;
+	json_t *defaults;		/* defaults.h; may be NULL */
 	json_t *log_config;		/* LogConfig of containers that name no driver */
 	bool closing, pruning;
 	char kernel[80], os[120], machine[40], boot[40];	/* boot: the kernel's boot_id */
@@ -128,8 +129,6 @@ json_t *create_document(const char *id, const char *name, const json_t *body, co
 
 /* The same checks for a changed HostConfig. */
 int create_check_host(json_t *host, struct err *e);
-/* The path of the runtime named; NULL for the own one. The caller frees. */
-int runtime_path(const char *name, char **ret, struct err *e);
 
 /* spec.c: pure; the OCI configuration. */
 struct spec_in {
@@ -150,11 +149,13 @@ struct spec_in {
 	const json_t *mounts;		/* mount points (mounts.h) */
 	const char *bundle;		/* where sources are prepared; NULL: nowhere yet */
 	pid_t ipc_pid, pid_pid;		/* whose namespace is joined; 0 */
+	const char *init;		/* of the host, put before the program; NULL: the runtime has its own */
 	const struct engine_idmap *idmap;	/* a user namespace with these ids; NULL: none */
 };
 json_t *spec_make(const struct spec_in *in, struct err *e);
 /* "process" alone, for a further program (an ExecConfig of the API) in the container that in describes; path and args of in are not used. */
 json_t *spec_exec(const struct spec_in *in, const json_t *exec, struct err *e);
+int spec_check_rlimits(const json_t *host, struct err *e);	/* HostConfig.Ulimits */
 /* An element of Tmpfs. Returns an OCI mount object, or NULL with e. */
 json_t *spec_tmpfs(const char *target, const char *options, struct err *e);
 int spec_signal(const char *word, struct err *e);	/* "SIGTERM", "TERM", "15" */

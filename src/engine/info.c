@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "engine/defaults.h"
 #include "engine/engine_priv.h"
 #include "engine/logopt.h"
 
@@ -115,11 +116,11 @@ json_t *engine_info(struct engine *en)
 	doc_set(info, "HttpsProxy", json_string(""));
 	doc_set(info, "NoProxy", json_string(""));
 	doc_set(info, "Name", json_string(en->hostname));
-	doc_set(info, "Labels", json_array());
+	doc_set(info, "Labels", json_arr(en->defaults, "labels") ? json_copy(json_arr(en->defaults, "labels")) : json_array());
 	doc_set(info, "ExperimentalBuild", json_false());
 	doc_set(info, "ServerVersion", json_string(en->version));
-	doc_set(info, "Runtimes", json_pack("{s:{s:s}}", "kedge", "path", en->runtime_path));
-	doc_set(info, "DefaultRuntime", json_string("kedge"));
+	doc_set(info, "Runtimes", runtimes_show(en->runtime_path));
+	doc_set(info, "DefaultRuntime", json_string(json_str(en->defaults, "default-runtime", "kedge")));
 	doc_set(info, "Swarm", json_pack("{s:s, s:s, s:s, s:b, s:s, s:n}", "NodeID", "", "NodeAddr", "", "LocalNodeState", "inactive",
 					 "ControlAvailable", 0, "Error", "", "RemoteManagers"));
 	doc_set(info, "LiveRestoreEnabled", json_true());
@@ -128,7 +129,7 @@ json_t *engine_info(struct engine *en)
 	doc_set(info, "ContainerdCommit", json_pack("{s:s}", "ID", ""));
 	doc_set(info, "RuncCommit", json_pack("{s:s}", "ID", ""));
 	doc_set(info, "InitCommit", json_pack("{s:s}", "ID", ""));
-	doc_set(info, "SecurityOptions", json_pack("[s, s]", "name=seccomp,profile=builtin", "name=cgroupns"));
+	doc_set(info, "SecurityOptions", json_pack("[o, s]", json_sprintf("name=seccomp,profile=%s", json_str(en->defaults, "seccomp-profile", "builtin")), "name=cgroupns"));
 	if (en->idmap.size)
 		json_array_append_new(json_object_get(info, "SecurityOptions"), json_string("name=userns"));
 	doc_set(info, "Warnings", net_warnings(en->net));

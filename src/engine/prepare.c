@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/prepare.h"
 
+#include "engine/defaults.h"
 #include "engine/endpoints.h"
 
 #include <arpa/inet.h>
@@ -216,8 +217,24 @@ static int write_names(struct prepare *p)
 	return r;
 }
 
+/* The init to put before the program: NULL when none is wanted, or the runtime brings its own. */
+static int pick_init(const struct prepare *p, char **ret, struct err *e)
+{
+	char *runtime CLEANUP(mem_freep) = NULL;
+
+	*ret = NULL;
+	if (!json_flag(p->host, "Init", false))
+		return 0;
+	if (runtime_path(json_str(p->host, "Runtime", ""), &runtime, e) < 0)
+		return -1;
+	if (runtime)
+		*ret = runtime_init(e);
+	return runtime && !*ret ? -1 : 0;
+}
+
 static int prepare_all(struct prepare *p)
 {
+	char *init CLEANUP(mem_freep) = NULL;
 	char *upper CLEANUP(mem_freep) = mem_printf("%s/upper", p->dir), *bundle CLEANUP(mem_freep) = prepare_bundle(p);
 	char *rootfs CLEANUP(mem_freep) = mem_printf("%s/rootfs", bundle);
 	struct user_ids ids = { 0 };
@@ -239,6 +256,9 @@ static int prepare_all(struct prepare *p)
 	in.home = ids.home;
 	if (!p->shared && (write_names(p) < 0 || (p->idmap.size && give_files(p, p->files) < 0)))
 		goto out;
+	if (pick_init(p, &init, &p->e) < 0)
+		goto out;
+	in.init = init;
 	spec = spec_make(&in, &p->e);
 	if (!spec)
 		goto out;

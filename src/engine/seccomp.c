@@ -134,9 +134,17 @@ static int add_call(json_t *out, const json_t *call, struct err *e)
 	}
 	if (*json_str(call, "name", ""))
 		json_array_append(names, json_object_get(call, "name"));
-	json_array_foreach(json_arr(call, "names"), i, v) {
-		if (json_is_string(v))
-			json_array_append(names, v);
+	json_array_foreach(json_arr(call, "names"), i, v)
+		json_array_append(names, v);
+	json_array_foreach(names, i, v) {
+		if (!json_string_length(v) || strlen(json_string_value(v)) != json_string_length(v)) {
+			json_decref(names);
+			return err_set(e, ERR_INVALID, "seccomp profile: a name of a system call is not a word");
+		}
+	}
+	if (!json_array_size(names)) {	/* it would apply to nothing, which nobody can have meant */
+		json_decref(names);
+		return err_set(e, ERR_INVALID, "seccomp profile: a rule names no system call");
 	}
 	rule = json_pack("{s:o, s:s}", "names", names, "action", json_str(call, "action", ""));
 	if (json_is_integer(json_object_get(call, "errnoRet")))

@@ -11,6 +11,8 @@
 #include "engine/mounts.h"
 #include "engine/security.h"
 
+#define INIT_INSIDE "/sbin/docker-init"	/* where docker has it */
+
 static const char default_path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 int spec_signal(const char *word, struct err *e)
@@ -110,12 +112,25 @@ static int add_rlimits(json_t *process, const json_t *host, struct err *e)
 	return 0;
 }
 
+int spec_check_rlimits(const json_t *host, struct err *e)
+{
+	json_t *process = json_object();
+	int rc = add_rlimits(process, host, e);
+
+	json_decref(process);
+	return rc;
+}
+
 static json_t *make_process(const struct spec_in *in, const json_t *caps, const struct security *sec, struct err *e)
 {
 	json_t *p = json_object(), *args = json_array(), *user = json_object(), *groups;
 	const char *cwd = json_str(in->config, "WorkingDir", "");
 	size_t i;
 
+	if (in->init) {
+		add(args, json_string(INIT_INSIDE));
+		add(args, json_string("--"));
+	}
 	add(args, json_string(in->path));
 	json_array_extend(args, (json_t *)in->args);
 	doc_set(p, "terminal", json_boolean(json_flag(in->config, "Tty", false)));
@@ -192,6 +207,7 @@ json_t *spec_exec(const struct spec_in *in, const json_t *exec, struct err *e)
 	with.host = host;
 	with.path = path;
 	with.args = args;
+	with.init = NULL;
 	caps = spec_caps(host, e);
 	p = caps && security_read(host, caps, &sec, e) == 0 ? make_process(&with, caps, &sec, e) : NULL;
 	security_done(&sec);
@@ -269,6 +285,8 @@ static int make_mounts(const struct spec_in *in, const struct security *sec, jso
 
 		add(list, mount_of(files[i][1], "bind", src, (const char *[]){ "rbind", "rprivate", "rw", NULL }));
 	}
+	if (in->init)
+		add(list, mount_of(INIT_INSIDE, "bind", in->init, (const char *[]){ "bind", "rprivate", "ro", NULL }));
 	/* A mount below another one comes after it, whatever the order they were given in. */
 	for (size_t depth = 1, left = json_array_size(in->mounts); left; depth++) {
 		json_array_foreach(in->mounts, i, v) {
@@ -473,7 +491,7 @@ json_t *spec_make(const struct spec_in *in, struct err *e)
 		doc_set(spec, "hostname", json_string(in->hostname));
 	/* Read by kedge's own runtime, which stays as the first process and runs the program as its child. */
 	notes = json_obj(in->host, "Annotations") ? json_copy(json_obj(in->host, "Annotations")) : json_object();
-	if (json_flag(in->host, "Init", false))
+	if (json_flag(in->host, "Init", false) && !in->init)
 		doc_set(notes, "kedge.init", json_string("true"));
 	if (json_object_size(notes))
 		doc_set(spec, "annotations", json_incref(notes));

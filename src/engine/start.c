@@ -11,6 +11,7 @@
  * container again; before it, a monitor whose control socket dies undoes everything by itself. What the engine finds marked was started if
  * a monitor or an exit record says so, or if the machine has gone down since: then it may have been, and is taken for lost.
  */
+#include "engine/defaults.h"
 #include "engine/mounts.h"
 #include "engine/prepare.h"
 

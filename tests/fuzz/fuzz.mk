@@ -5,3 +5,4 @@ include tests/fuzz/image.mk
 include tests/fuzz/build.mk
 include tests/fuzz/dns.mk
 include tests/fuzz/engine.mk
+include tests/fuzz/api.mk

@@ -4,7 +4,9 @@ OPTION_TESTS = \
 	tests/system/options.sh \
 	tests/system/security.sh \
 	tests/system/cgroup2.sh \
-	tests/system/userns.sh
+	tests/system/userns.sh \
+	tests/system/runtimes.sh \
+	tests/system/daemon_json.sh
 TESTS += $(OPTION_TESTS)
 EXTRA_DIST += $(OPTION_TESTS)
 check_PROGRAMS += tests/system/evil_loader
