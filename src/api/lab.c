@@ -40,10 +40,10 @@ static void api_trace(struct api_call *c)
 	struct err e = { 0 };
 	json_t *doc = NULL;
 
-	if (!str_empty(proto) && !str_eq(proto, "tcp") && !str_eq(proto, "udp"))
-		err_set(&e, ERR_INVALID, "proto '%s' is neither tcp nor udp", proto);
+	if (!str_empty(proto) && !str_eq(proto, "tcp") && !str_eq(proto, "udp") && !str_eq(proto, "sctp"))
+		err_set(&e, ERR_INVALID, "proto '%s' is neither tcp nor udp nor sctp", proto);
 	else
-		doc = engine_net_trace(c->api->engine, http_req_query(c->r, "from"), http_req_query(c->r, "to"), str_eq(proto, "udp"),
+		doc = engine_net_trace(c->api->engine, http_req_query(c->r, "from"), http_req_query(c->r, "to"), proto,
 				       http_req_query_flag(c->r, "ipv6", false), &e);
 	reply(c, doc, &e);
 }

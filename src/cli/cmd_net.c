@@ -248,7 +248,7 @@ static int cmd_trace(struct cli *c, struct flags *f)
 
 	(void)buf_adds(&path, "/kedge/net/trace");
 	cli_query(&path, "to", flag_str(f, "to"));
-	cli_query(&path, "proto", flag_bool(f, "udp") ? "udp" : "tcp");
+	cli_query(&path, "proto", flag_bool(f, "udp") ? "udp" : flag_bool(f, "sctp") ? "sctp" : "tcp");
 	if (flag_given(f, "from"))
 		cli_query(&path, "from", flag_str(f, "from"));
 	if (flag_bool(f, "ipv6"))
@@ -419,6 +419,7 @@ static const struct flag_def capture_flags[] = {
 static const struct flag_def trace_flags[] = {
 	FLAG_FORMAT, { "to", 0, FLAG_STRING, "Container and its port, or address and port", .word = "web:80" },
 	{ "from", 0, FLAG_STRING, "Container or address (default: an address far away)" }, { "udp", 'u', FLAG_BOOL, "A datagram instead of a SYN" },
+	{ "sctp", 0, FLAG_BOOL, "An INIT of SCTP instead of a SYN" },
 	{ "ipv6", '6', FLAG_BOOL, "Over IPv6" }, { 0 },
 };
 static const struct flag_def attach_flags[] = {

@@ -123,9 +123,9 @@ static int end_of(struct engine *en, const char *word, const char **sandbox, str
 	return 0;
 }
 
-json_t *engine_net_trace(struct engine *en, const char *from, const char *to, bool udp, bool v6, struct err *e)
+json_t *engine_net_trace(struct engine *en, const char *from, const char *to, const char *proto, bool v6, struct err *e)
 {
-	struct net_trace t = { .proto = udp ? IPPROTO_UDP : IPPROTO_TCP, .v6 = v6 };
+	struct net_trace t = { .proto = str_eq(proto, "udp") ? IPPROTO_UDP : str_eq(proto, "sctp") ? IPPROTO_SCTP : IPPROTO_TCP, .v6 = v6 };
 	const char *colon = str_empty(to) ? NULL : strrchr(to, ':');
 	char *word CLEANUP(mem_freep) = NULL;
 	size_t n = colon ? (size_t)(colon - to) : 0;

@@ -13,7 +13,7 @@ json_t *engine_net_maps(struct engine *en, struct err *e);
 /*
  * net_trace(): from and to are containers or addresses; from "": somebody far away. to is "web:80", "192.0.2.1:8080", "[2001:db8::1]:80".
  */
-json_t *engine_net_trace(struct engine *en, const char *from, const char *to, bool udp, bool v6, struct err *e);
+json_t *engine_net_trace(struct engine *en, const char *from, const char *to, const char *proto, bool v6, struct err *e);
 /* net_info() */
 json_t *engine_net_info(struct engine *en);
 

@@ -7,7 +7,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
+#include "base/mem.h"
 #include "base/str.h"
 
 struct in6_addr addr_of4(uint32_t host_order)
@@ -41,6 +43,11 @@ bool addr_eq(const struct in6_addr *a, const struct in6_addr *b)
 int addr_cmp(const struct in6_addr *a, const struct in6_addr *b)
 {
 	return memcmp(a, b, sizeof(*a));
+}
+
+bool addr_is_loopback(const struct in6_addr *a)
+{
+	return addr_is4(a) ? addr_to4(a) >> 24 == 127 : IN6_IS_ADDR_LOOPBACK(a);
 }
 
 bool addr_is_any(const struct in6_addr *a)
@@ -188,4 +195,27 @@ char *mac_text(const uint8_t mac[6], char *out)
 {
 	(void)snprintf(out, 18, "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
 	return out;
+}
+
+static const struct {
+	uint8_t number;
+	const char *text;
+} protos[] = { { IPPROTO_TCP, "tcp" }, { IPPROTO_UDP, "udp" }, { IPPROTO_SCTP, "sctp" } };
+
+const char *proto_text(uint8_t proto)
+{
+	for (size_t i = 0; i < N(protos); i++)
+		if (protos[i].number == proto)
+			return protos[i].text;
+	return "?";
+}
+
+int proto_parse(const char *s, uint8_t *ret)
+{
+	for (size_t i = 0; i < N(protos); i++)
+		if (strcasecmp(protos[i].text, s) == 0) {
+			*ret = protos[i].number;
+			return 0;
+		}
+	return -EINVAL;
 }

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Addresses and prefixes. One width for both families: IPv4 is mapped (RFC 4291 2.5.5.2), its prefix lengths count from 96. */
+/* Addresses, prefixes, protocols. One width for both families: IPv4 is mapped (RFC 4291 2.5.5.2), its prefix lengths count from 96. */
 struct net_cidr {
 	struct in6_addr addr;		/* as written, host bits included */
 	uint8_t prefix;			/* mapped form */
@@ -20,6 +20,7 @@ uint32_t addr_to4(const struct in6_addr *a);			/* host order; of a mapped addres
 bool addr_eq(const struct in6_addr *a, const struct in6_addr *b);
 int addr_cmp(const struct in6_addr *a, const struct in6_addr *b);
 bool addr_is_any(const struct in6_addr *a);			/* :: or 0.0.0.0 */
+bool addr_is_loopback(const struct in6_addr *a);		/* ::1 or 127.0.0.0/8 */
 /* "192.0.2.1" or "2001:db8::1"; -EINVAL. */
 int addr_parse(const char *s, struct in6_addr *ret);
 /* Mapped ones as dotted quads; out has ADDR_TEXT bytes. Returns out. */
@@ -39,5 +40,8 @@ unsigned cidr_len(const struct net_cidr *c);
 void addr_mac(const struct in6_addr *a, uint8_t mac[6]);
 int mac_parse(const char *s, uint8_t mac[6]);			/* unicast, not all zero; -EINVAL */
 char *mac_text(const uint8_t mac[6], char *out);		/* 18 bytes */
+/* Protocols that have ports: "tcp", "udp", "sctp"; "?" any other. In any case; -EINVAL. */
+const char *proto_text(uint8_t proto);
+int proto_parse(const char *s, uint8_t *ret);
 
 #endif

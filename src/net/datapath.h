@@ -39,7 +39,7 @@ struct dp_endpoint {
 };
 
 struct dp_publish {
-	uint8_t proto;			/* IPPROTO_TCP, IPPROTO_UDP */
+	uint8_t proto;			/* IPPROTO_TCP, _UDP, _SCTP */
 	struct in6_addr host_addr;	/* :: or 0.0.0.0 = every address of the host, of the endpoint's family; one of the other family is left to the proxy */
 	uint16_t host_port;
 	struct in6_addr addr;		/* the endpoint */
@@ -86,7 +86,7 @@ struct dp_drop {
 	uint32_t suppressed;		/* dropped packets that were not told, between the last one and this: too many in a second */
 };
 
-struct dp_trace {			/* a packet to be followed: a SYN, or a datagram */
+struct dp_trace {			/* a packet to be followed: a SYN, a datagram, an INIT */
 	uint8_t proto;
 	bool from_container;		/* src is one's address; else it comes in at ifindex */
 	uint32_t ifindex;
@@ -111,6 +111,7 @@ struct datapath_ops {
 	 * else keeps neighbours from routing to a bridge's subnet.
 	 */
 	bool forwarding;
+	bool sctp;			/* carries it; the proxy does not */
 	bool past_input;		/* packets to published ports do not see the host's INPUT chain */
 	bool uplink_forwarding;		/* the same of uplinks: packets are routed from and to them */
 	/* pin_dir: "/sys/fs/bpf/kedge/<instance>"; created when missing. Adopts pins found there when their version fits, else replaces them. */

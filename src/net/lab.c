@@ -18,11 +18,9 @@ static const char *proto_name(uint8_t p, char *number)
 {
 	switch (p) {
 	case IPPROTO_TCP:
-		return "tcp";
 	case IPPROTO_UDP:
-		return "udp";
 	case IPPROTO_SCTP:
-		return "sctp";
+		return proto_text(p);
 	case IPPROTO_ICMP:
 		return "icmp";
 	case IPPROTO_ICMPV6:
@@ -78,11 +76,13 @@ static int by_age(const void *a, const void *b)
 
 static const char *state_of(const struct dp_flow *f)
 {
+	bool opens = f->proto == IPPROTO_TCP || f->proto == IPPROTO_SCTP;
+
 	if (f->closing)
 		return "closing";
 	if (!f->replied)
-		return f->proto == IPPROTO_TCP ? "new" : "one-way";
-	return f->proto == IPPROTO_TCP && !f->confirmed ? "new" : "established";
+		return opens ? "new" : "one-way";
+	return opens && !f->confirmed ? "new" : "established";
 }
 
 static json_t *flow_doc(struct net *n, const struct dp_flow *f)
@@ -216,6 +216,16 @@ struct net_drops {
 	void *user;
 };
 
+/* RFC 9260, section 3.2 */
+static const char *chunk_text(uint8_t type)
+{
+	static const char *const names[] = { "DATA", "INIT", "INIT_ACK", "SACK", "HEARTBEAT", "HEARTBEAT_ACK", "ABORT", "SHUTDOWN", "SHUTDOWN_ACK", "ERROR",
+					     "COOKIE_ECHO", "COOKIE_ACK", "ECNE", "CWR", "SHUTDOWN_COMPLETE" };
+
+	return type < N(names) ? names[type] : "other";
+}
+
+/* TCP's flags, the type of an ICMP message, an SCTP packet's first chunk. */
 static const char *flags_text(const struct dp_drop *x, char *out, size_t size)
 {
 	static const char letters[] = "FSRPAU";
@@ -229,12 +239,14 @@ static const char *flags_text(const struct dp_drop *x, char *out, size_t size)
 	*at = '\0';
 	if (x->proto == IPPROTO_ICMP || x->proto == IPPROTO_ICMPV6)
 		(void)snprintf(out, size, "type %u", x->icmp_type);
+	if (x->proto == IPPROTO_SCTP)
+		(void)snprintf(out, size, "%s", chunk_text(x->tcp_flags));
 	return out;
 }
 
 static json_t *drop_doc(struct net *n, const struct dp_drop *x)
 {
-	char number[8], s[ADDR_TEXT], d[ADDR_TEXT], flags[16], name[IF_NAMESIZE];
+	char number[8], s[ADDR_TEXT], d[ADDR_TEXT], flags[24], name[IF_NAMESIZE];
 	const char *owner = sandbox_at(n, &x->src);
 
 	if (!if_indextoname(x->ifindex, name))

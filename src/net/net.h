@@ -51,7 +51,7 @@ void net_network_remove(struct net *n, const char *ref, void (*done)(void *user,
 
 /* A port to publish. */
 struct net_port {
-	uint8_t proto;			/* IPPROTO_TCP, IPPROTO_UDP */
+	uint8_t proto;			/* IPPROTO_TCP, _UDP, _SCTP */
 	uint16_t port;			/* in the container, host byte order */
 	char host_ip[46];		/* "" = every address */
 	uint16_t host_port, host_port_end;	/* range to pick from; 0: the kernel picks */

@@ -69,14 +69,8 @@ static int key_parse(const char *key, struct range *ports, uint8_t *proto, struc
 
 	if (!*word)
 		word = "tcp";
-	if (strcasecmp(word, "tcp") == 0)
-		*proto = IPPROTO_TCP;
-	else if (strcasecmp(word, "udp") == 0)
-		*proto = IPPROTO_UDP;
-	else if (strcasecmp(word, "sctp") == 0)
-		return err_set(e, ERR_NOT_IMPLEMENTED, "port '%s': SCTP cannot be published, only tcp and udp", key);
-	else
-		return err_set(e, ERR_INVALID, "invalid proto '%.32s' in port '%.64s': it is neither tcp nor udp", word, key);
+	if (proto_parse(word, proto) < 0)
+		return err_set(e, ERR_INVALID, "invalid proto '%.32s' in port '%.64s': it is neither tcp nor udp nor sctp", word, key);
 	if (slash && (size_t)(slash - key) >= sizeof(digits))
 		return err_set(e, ERR_INVALID, "invalid port '%.64s': not a number from 1 to 65535", key);
 	(void)snprintf(digits, sizeof(digits), "%.*s", slash ? (int)(slash - key) : 15, key);

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/clock.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "net/addr.h"
@@ -23,6 +25,10 @@
  *
  * A port on every address is one IPv6 socket that takes IPv4 too: half the descriptors, and one kernel decision for both families. Without
  * IPv6 in the kernel it is an IPv4 socket. Two containers may have the same port on different addresses; every address overlaps each.
+ *
+ * SCTP is for the data path alone, the proxy does not carry it. A kernel with SCTP sockets has one that keeps the port, without listening; of one without
+ * them nobody can ask for a socket's port, and the table is all there is. What programs with an SCTP of their own on raw sockets use is not known
+ * to any kernel.
  *
  * Runs of PORT_RUN_MIN and more consecutive ports are one claim and have one socket, on their first port, where the data path keeps the others
  * (bpf/ports.bpf.c). Whether a process has one of those is asked of the kernel once for all; of a kernel that cannot tell, by binding each for a moment.
@@ -151,7 +157,7 @@ static int sock_bind(uint8_t proto, const struct in6_addr *addr, bool v6, bool o
 		struct sockaddr_in6 v6;
 	} sa = { 0 };
 	socklen_t len = v6 ? sizeof(sa.v6) : sizeof(sa.v4);
-	int type = proto == IPPROTO_TCP ? SOCK_STREAM : SOCK_DGRAM, one = 1, off = only, rc;
+	int type = proto == IPPROTO_UDP ? SOCK_DGRAM : SOCK_STREAM, one = 1, off = only, rc;
 	CLEANUP(fd_closep) int fd = socket(v6 ? AF_INET6 : AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, proto);
 
 	if (fd < 0)
@@ -168,7 +174,7 @@ static int sock_bind(uint8_t proto, const struct in6_addr *addr, bool v6, bool o
 	if (proto == IPPROTO_TCP) {
 		/* Connections of an earlier run in TIME_WAIT must not keep the port from us; a listener still does. */
 		(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	} else if (keep) {
+	} else if (keep && proto == IPPROTO_UDP) {
 		/* Replies leave with the address the client wrote to. */
 		(void)setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &one, sizeof(one));
 		if (v6)
@@ -187,6 +193,21 @@ static int sock_bind(uint8_t proto, const struct in6_addr *addr, bool v6, bool o
 	return rc;
 }
 
+/* What the kernel would have done, of the range it gives to sockets. The table says whether a container has it. 0 or -errno. */
+static int random_port(struct port_bound *b)
+{
+	char line[64] = "";
+	unsigned from, to;
+
+	if (file_read_line("/proc/sys/net/ipv4/ip_local_port_range", line, sizeof(line)) < 0 || sscanf(line, "%u %u", &from, &to) != 2 || !from || to > 65535 ||
+	    from > to) {
+		from = 32768;
+		to = 60999;
+	}
+	b->host_port = (uint16_t)(from + rand_u32() % (to - from + 1));
+	return 0;
+}
+
 static int port_bind(struct port_bound *b, bool keep)
 {
 	uint16_t port = b->host_port;
@@ -199,6 +220,8 @@ static int port_bind(struct port_bound *b, bool keep)
 	} else {
 		fd = sock_bind(b->proto, &b->host_addr, b->v6, true, keep, &port);
 	}
+	if (b->proto == IPPROTO_SCTP && (fd == -EPROTONOSUPPORT || fd == -ESOCKTNOSUPPORT))
+		return b->host_port ? 0 : random_port(b);
 	if (fd < 0)
 		return fd;
 	if (keep)
@@ -233,7 +256,7 @@ static const char *host_text(const struct port_bound *b, char *out)
 static int foreign(const struct port_bound *b, const struct in6_addr *addr, int errnum, struct err *e)
 {
 	char ht[ADDR_TEXT], ct[ADDR_TEXT];
-	const char *proto = b->proto == IPPROTO_TCP ? "tcp" : "udp";
+	const char *proto = proto_text(b->proto);
 	bool v6 = strchr(host_text(b, ht), ':');
 	const char *why = errnum == EADDRINUSE ? "address already in use" : errnum == EADDRNOTAVAIL ? "cannot assign requested address" : strerrordesc_np(errnum);
 
@@ -268,8 +291,8 @@ static int reserve_one(struct port_table *t, const struct net_port *p, const str
 				return foreign(b, addr, -rc, e);
 			if (!claim(t, b))
 				return 0;
-			(void)close(b->fd);
-			b->fd = -1;
+			if (b->fd >= 0)
+				(void)close(TAKE_FD(b->fd));
 		}
 		return err_set(e, ERR_UNAVAILABLE, "no free host port was found for port %u", p->port);
 	}
@@ -378,8 +401,8 @@ static int run_check(struct check *c, const struct in6_addr *addr, struct err *e
 		c->proto = protos[i];
 		rc = inuse_each(c->proto, on_inuse, c);
 	}
-	for (size_t i = 0; i < c->n && rc < 0 && !c->found; i++)
-		for (unsigned k = 1; k < c->b[i].count && !c->found; k++) {
+	for (size_t i = 0; i < c->n && !c->found; i++)
+		for (unsigned k = rc < 0 || c->b[i].proto == IPPROTO_SCTP ? 1 : c->b[i].count; k < c->b[i].count && !c->found; k++) {
 			c->hit = one_of(&c->b[i], k);
 			c->found = port_bind(&c->hit, false) < 0;
 		}

@@ -30,7 +30,7 @@ struct port_bound {
 	struct in6_addr host_addr;	/* :: every address of the families below */
 	bool v4, v6;			/* what the binding covers */
 	uint16_t count;			/* 1; of a run of ports how many, and the fd of its first one is for all of them */
-	int fd;				/* listening (TCP) or bound (UDP), non-blocking; -1 when another process had it at adoption */
+	int fd;				/* listening (TCP) or bound, non-blocking; -1 when another process had it at adoption, or the kernel has no such sockets (SCTP) */
 };
 
 /* ports.c: puts what is consecutive together, in place; returns how many are left. Changes the order of long lists. */

@@ -15,11 +15,6 @@
  * A sandbox's record: the document the engine keeps. "Binds" are the published ports, in runs: [protocol, container port, host port, host address as it
  * was asked for, how many (may be missing: 1)]. "Generation" goes back to the data path at adoption, so that flows of before the restart stay valid.
  */
-static const char *proto_name(uint8_t proto)
-{
-	return proto == IPPROTO_TCP ? "tcp" : "udp";
-}
-
 static const char *asked_for(const struct port_bound *b, char *out)
 {
 	if (!addr_is_any(&b->host_addr))
@@ -164,7 +159,7 @@ static int bind_read(const json_t *b, struct net_port *p)
 	const char *ip = json_at(b, 3);
 
 	count = json_array_get(b, 4) ? count : 1;
-	if ((proto != IPPROTO_TCP && proto != IPPROTO_UDP) || port < 1 || port > 65535 || host < 1 || host > 65535 || count < 1 ||
+	if ((proto != IPPROTO_TCP && proto != IPPROTO_UDP && proto != IPPROTO_SCTP) || port < 1 || port > 65535 || host < 1 || host > 65535 || count < 1 ||
 	    count > 65536 - port || count > 65536 - host)
 		return -EINVAL;
 	*p = (struct net_port){ .proto = (uint8_t)proto, .port = (uint16_t)port, .host_port = (uint16_t)host, .host_port_end = (uint16_t)host,
@@ -200,7 +195,7 @@ void net_record_ports_each(const json_t *record, void (*fn)(void *user, const st
 
 		if (bind_read(b, &p) < 0)
 			continue;
-		x = (struct net_published){ .proto = proto_name(p.proto), .host_ip = *p.host_ip ? p.host_ip : "0.0.0.0", .port = p.port,
+		x = (struct net_published){ .proto = proto_text(p.proto), .host_ip = *p.host_ip ? p.host_ip : "0.0.0.0", .port = p.port,
 					    .host_port = p.host_port, .count = net_port_count(&p) };
 		fn(user, &x);
 		if (*p.host_ip)

@@ -20,7 +20,7 @@ static void on_lost(void *user, const struct port_bound *b, int errnum)
 	const struct sandbox *s = user;
 
 	log_warn("net", "container %s: host port %u/%s cannot be reserved again (%s): the data path goes on serving it, local clients may miss it",
-		 s->name, b->host_port, b->proto == IPPROTO_TCP ? "tcp" : "udp", strerrordesc_np(errnum));
+		 s->name, b->host_port, proto_text(b->proto), strerrordesc_np(errnum));
 }
 
 static int adopt_ports(struct sandbox *s, const json_t *record, struct err *e)

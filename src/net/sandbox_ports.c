@@ -58,6 +58,33 @@ void sandbox_ports_del(struct sandbox *s)
 	s->guarding = false;
 }
 
+/* What the data path leaves to the proxy cannot be had over SCTP, which that does not carry. */
+static int sctp_check(const struct sandbox *s, struct err *e)
+{
+	struct dp_publish p;
+	char ht[ADDR_TEXT];
+
+	for (size_t i = 0; i < s->n_ports; i++) {
+		const struct port_bound *b = &s->ports[i];
+		const struct endpoint *gw = s->gw4 ? s->gw4 : s->gw6;
+
+		if (b->proto != IPPROTO_SCTP || !gw || gw->nw->driver != DRIVER_BRIDGE)
+			continue;
+		if (!s->n->ops->sctp)
+			return err_set(e, ERR_NOT_IMPLEMENTED, "port %u/sctp cannot be published: that needs the data path ebpf or nft, --datapath=%s carries tcp and udp",
+				       b->port, s->n->ops->name);
+		if (s->policy.guarded)
+			return err_set(e, ERR_NOT_IMPLEMENTED, "port %u/sctp cannot be published by way of the host's firewall (guarded): only tcp and udp can", b->port);
+		if (addr_is_loopback(&b->host_addr))
+			return err_set(e, ERR_NOT_IMPLEMENTED, "port %u/sctp cannot be published on %s: clients on the host itself are served over tcp and udp only",
+				       b->port, addr_text(&b->host_addr, ht));
+		if (!publish_of(s, b, false, &p) && !publish_of(s, b, true, &p))
+			return err_set(e, ERR_NOT_IMPLEMENTED, "port %u/sctp cannot be published on an %s address: the container has none, and only tcp and udp can pass from one family to the other",
+				       b->port, b->v4 ? "IPv4" : "IPv6");
+	}
+	return 0;
+}
+
 int sandbox_ports_set(struct sandbox *s, struct err *e)
 {
 	struct dp_publish p;
@@ -66,6 +93,8 @@ int sandbox_ports_set(struct sandbox *s, struct err *e)
 		return -1;
 	if (s->n_routed && s->policy.guarded)
 		return err_set(e, ERR_INVALID, "port %u cannot be published by way of the host's firewall (guarded) on a routed network", s->routed[0].port);
+	if (sctp_check(s, e) < 0)
+		return -1;
 	if (s->policy.guarded && s->n_ports && !s->guarding) {
 		guard_get(s->n);
 		s->guarding = true;
@@ -101,7 +130,7 @@ void sandbox_proxies_open(struct sandbox *s)
 		struct port_bound *b = &s->ports[i];
 		struct proxy_target to = proxy_target(s, b);
 
-		if (b->fd < 0)
+		if (b->fd < 0 || b->proto == IPPROTO_SCTP)
 			continue;
 		s->proxied[s->n_proxies] = (struct proxied){ .port = i, .fd = b->fd };
 		s->proxies[s->n_proxies++] = proxy_port_open_take(s->n->proxy, TAKE_FD(b->fd), &to);

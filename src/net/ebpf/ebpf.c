@@ -349,6 +349,7 @@ static void ebpf_purge(const char *pin_dir)
 
 const struct datapath_ops dp_ebpf = {
 	.name = "ebpf",
+	.sctp = true,
 	/*
 	 * bpf_fib_lookup() answers only for interfaces that may forward. Nothing is forwarded because of it: what comes from a container and is not
 	 * for the host is taken or dropped by our program before it gets that far.

@@ -185,11 +185,6 @@ static json_t *jif(uint32_t ifindex)
 	return if_indextoname(ifindex, name) ? json_string(name) : json_integer(ifindex);
 }
 
-static const char *proto_name(uint8_t p)
-{
-	return p == IPPROTO_TCP ? "tcp" : p == IPPROTO_UDP ? "udp" : p == IPPROTO_SCTP ? "sctp" : "?";
-}
-
 static json_t *jpublish(json_t *o, const struct kedge_publish *v)
 {
 	if (v->lb) {
@@ -233,7 +228,7 @@ static json_t *one_published(const void *key, const void *value)
 {
 	const struct kedge_publish_key *k = key;
 
-	return jpublish(json_pack("{s:o, s:i, s:s}", "Address", jaddr(&k->addr), "Port", (int)ntohs(k->port), "Proto", proto_name(k->proto)), value);
+	return jpublish(json_pack("{s:o, s:i, s:s}", "Address", jaddr(&k->addr), "Port", (int)ntohs(k->port), "Proto", proto_text(k->proto)), value);
 }
 
 static json_t *one_range(const void *key, const void *value)
@@ -241,7 +236,7 @@ static json_t *one_range(const void *key, const void *value)
 	const struct kedge_range_key *k = key;
 	const struct kedge_publish *v = value;
 	int from = ntohs(k->port), n = 1 << (160 - k->prefix);
-	json_t *o = jpublish(json_pack("{s:o, s:i, s:i, s:s}", "Address", jaddr(&k->addr), "Port", from, "PortEnd", from + n - 1, "Proto", proto_name(k->proto)), value);
+	json_t *o = jpublish(json_pack("{s:o, s:i, s:i, s:s}", "Address", jaddr(&k->addr), "Port", from, "PortEnd", from + n - 1, "Proto", proto_text(k->proto)), value);
 
 	json_object_set_new(o, "ContainerPort", json_integer(ntohs(v->port) + from - ntohs(v->first)));
 	return o;

@@ -4,6 +4,7 @@
  * it is told. It is not sent. Its flow is forgotten again; the counters keep it, as any packet.
  */
 #include <arpa/inet.h>
+#include <endian.h>
 #include <errno.h>
 #include <linux/pkt_cls.h>
 #include <net/ethernet.h>
@@ -52,13 +53,42 @@ static uint16_t fold(uint32_t s)
 	return htons((uint16_t)~s);
 }
 
-/* A SYN (reply: SYN-ACK), or a datagram without payload. */
+/* CRC32c, RFC 9260, appendix A. */
+static uint32_t crc32c(const uint8_t *p, size_t n)
+{
+	uint32_t c = ~0u;
+
+	for (size_t i = 0; i < n; i++) {
+		c ^= p[i];
+		for (int k = 0; k < 8; k++)
+			c = c >> 1 ^ (0x82f63b78u & -(c & 1));
+	}
+	return ~c;
+}
+
+/* INIT and INIT ACK have the same beginning: tag, window, streams out and in, first number. The answer's cookie is left out: nobody keeps it. */
+static size_t sctp(const struct probe *p, bool reply, uint8_t *out)
+{
+	const uint16_t head[] = { htons(p->sport), htons(p->dport), 0, htons(reply) };
+	const uint8_t chunk[] = { reply ? 2 : 1, 0, 0, 20, 0, 0, 0, 1, 0, 1, 0, 0, 0, 10, 0, 10, 0, 0, 0, 1 };
+	size_t n = 12 + sizeof(chunk);
+	uint32_t crc;
+
+	memset(out, 0, n);
+	memcpy(out, head, sizeof(head));
+	memcpy(out + 12, chunk, sizeof(chunk));
+	crc = htole32(crc32c(out, n));
+	memcpy(out + 8, &crc, sizeof(crc));
+	return n;
+}
+
+/* A SYN (reply: SYN-ACK), an INIT (INIT ACK), or a datagram without payload. */
 static size_t make(const struct probe *p, bool reply, const uint8_t dst_mac[6], uint8_t *out)
 {
 	bool v6 = is6(p);
 	struct ether_header eth = { .ether_type = htons(v6 ? ETHERTYPE_IPV6 : ETHERTYPE_IP) };
 	size_t hl = v6 ? sizeof(struct ip6_hdr) : sizeof(struct iphdr), l4 = sizeof(eth) + hl, from = v6 ? 0 : 12;
-	size_t n = p->proto == IPPROTO_TCP ? sizeof(struct tcphdr) : sizeof(struct udphdr), csum;
+	size_t n = p->proto == IPPROTO_TCP ? sizeof(struct tcphdr) : p->proto == IPPROTO_SCTP ? 32 : sizeof(struct udphdr), csum;
 	uint32_t s;
 
 	memset(out, 0, l4 + n);
@@ -80,6 +110,8 @@ static size_t make(const struct probe *p, bool reply, const uint8_t dst_mac[6], 
 		ip.check = fold(sum(0, &ip, sizeof(ip)));
 		memcpy(out + sizeof(eth), &ip, sizeof(ip));
 	}
+	if (p->proto == IPPROTO_SCTP)
+		return l4 + sctp(p, reply, out + l4);
 	if (p->proto == IPPROTO_TCP) {
 		struct tcphdr th = { .source = htons(p->sport), .dest = htons(p->dport), .doff = 5, .syn = 1, .ack = reply, .window = htons(64240) };
 
@@ -126,7 +158,7 @@ static void text_of(const struct probe *p, char *out, size_t size)
 	const char *o = is6(p) ? "[" : "", *c = is6(p) ? "]" : "";
 
 	(void)snprintf(out, size, "%s%s%s:%u > %s%s%s:%u %s", o, addr_text(&p->src, s), c, p->sport, o, addr_text(&p->dst, d), c, p->dport,
-		       p->proto == IPPROTO_TCP ? "tcp" : "udp");
+		       proto_text(p->proto));
 }
 
 /* ---- the story ---- */

@@ -249,9 +249,15 @@ static bool is_ours(struct datapath *d, const struct dp_publish *p)
 	bool v4 = addr_is4(&p->addr), any = addr_is_any(&p->host_addr);
 	const struct nft_net *n = net_of(d, nft_bridge_of(d, &p->addr), v4);
 
-	if (!any && (addr_is4(&p->host_addr) != v4 || (v4 ? addr_to4(&p->host_addr) >> 24 == 127 : IN6_IS_ADDR_LOOPBACK(&p->host_addr))))
+	if (!any && (addr_is4(&p->host_addr) != v4 || addr_is_loopback(&p->host_addr)))
 		return false;
 	return !p->guarded && (!n || !n->n.internal);
+}
+
+/* There is no proxy for SCTP that could take what comes from the endpoint's own network. */
+static bool has_near(const struct dp_publish *p)
+{
+	return p->proto != IPPROTO_SCTP;
 }
 
 static int nft_publish_set(struct datapath *d, const struct dp_publish *p, struct err *e)
@@ -263,14 +269,14 @@ static int nft_publish_set(struct datapath *d, const struct dp_publish *p, struc
 		return 0;
 	if (p->n_sources && sources_put(d, p, e) < 0)
 		return -1;
-	r = elem_put(d, &near);
+	r = has_near(p) ? elem_put(d, &near) : 0;
 	if (r == 0)
 		r = elem_put(d, &el);
 	if (r < 0) {
 		set_err(e, r, "cannot publish a port");
 		return -1;
 	}
-	if (p->proto == IPPROTO_UDP)
+	if (p->proto != IPPROTO_TCP)
 		conntrack_forget_port(d, addr_is4(&p->addr), p->proto, &p->host_addr, p->host_port);
 	return 0;
 }
@@ -280,10 +286,10 @@ static int nft_publish_del(struct datapath *d, const struct dp_publish *p)
 	struct elem el = elem_publish(p), near = elem_near(p, nft_bridge_of(d, &p->addr));
 	int r = is_ours(d, p) ? elem_del(d, &el) : 0;
 
-	if (is_ours(d, p))
+	if (is_ours(d, p) && has_near(p))
 		(void)elem_del(d, &near);
 
-	if (p->proto == IPPROTO_UDP)
+	if (p->proto != IPPROTO_TCP)
 		conntrack_forget_port(d, addr_is4(&p->addr), p->proto, &p->host_addr, p->host_port);
 	return r;
 }
@@ -414,7 +420,7 @@ static void nft_purge(const char *pin_dir)
 }
 
 const struct datapath_ops dp_nft = {
-	.name = "nft", .past_input = true, .forwarding = true, .uplink_forwarding = true, .open = nft_open, .close = nft_close, .purge = nft_purge,
+	.name = "nft", .sctp = true, .past_input = true, .forwarding = true, .uplink_forwarding = true, .open = nft_open, .close = nft_close, .purge = nft_purge,
 	.net_set = nft_net_set, .net_del = nft_net_del, .uplink_set = nft_uplink_set, .uplink_del = nft_uplink_del,
 	.addr_set = nft_addr_set, .addr_del = nft_addr_del, .endpoint_set = nft_endpoint_set, .endpoint_del = nft_endpoint_del,
 	.publish_set = nft_publish_set, .publish_del = nft_publish_del, .guard_set = nft_guard_set, .lb_set = nft_lb_set, .lb_del = nft_lb_del,

@@ -44,9 +44,12 @@
  *                                              iif @bridges, oif @bridges                                      count isolated, drop
  *                                              oif @bridges                                                    count unpublished, drop
  *   chain postrouting nat postrouting 100      ip saddr @masq4, oif != @bridges                                masquerade
+ *                                              l4proto sctp, iif . oif @pairs, ct status dnat                  masquerade
  *
  * A container that talks to a port published from its own network is left to the proxy: the answer would go from container to container over
  * the bridge, past the translation, and with bridge-netfilter on, a container's way to itself would end at its own bridge port.
+ *
+ * The proxy does not carry SCTP: there the answer is made to come back by the bridge's own address as the sender, which is what the proxy would show.
  *
  * 127.0.0.1 is left to the proxy: packets from it cannot leave by another interface without a switch (route_localnet) that opens it to neighbours.
  */
@@ -421,6 +424,7 @@ static void translate(struct datapath *d, struct batch *b, const char *chain, bo
 static void rules(struct datapath *d, struct batch *b)
 {
 	static const uint8_t link_mask[16] = { 0xff, 0xc0 }, link_net[16] = { 0xfe, 0x80 };
+	const uint8_t sctp = IPPROTO_SCTP;
 	const uint32_t lo = 1;		/* loopback's index in every network namespace */
 	struct rule ru;
 
@@ -518,6 +522,15 @@ static void rules(struct datapath *d, struct batch *b)
 		x_masquerade(&ru);
 		rule_put(&ru);
 	}
+	ru = rule_in(d, b, "postrouting");
+	x_meta(&ru, NFT_META_L4PROTO, KEY);
+	x_cmp(&ru, KEY, NFT_CMP_EQ, &sctp, 1);
+	x_meta(&ru, NFT_META_IIF, KEY);
+	x_meta(&ru, NFT_META_OIF, KEY + 1);
+	x_lookup(&ru, SET_PAIRS, false);
+	x_ct(&ru, NFT_CT_STATUS, IPS_DST_NAT);
+	x_masquerade(&ru);
+	rule_put(&ru);
 }
 
 static void put_table(struct datapath *d, struct batch *b, uint16_t type)
