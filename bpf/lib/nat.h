@@ -75,7 +75,8 @@ static __attribute__((noinline)) int ct_grow(const struct packet *p)
 	o = bpf_map_lookup_elem(&young, &peer);
 	if (!o)
 		return 0;
-	if (c->flags & KEDGE_CT_ORIGIN ? !(o->flags & KEDGE_CT_REPLIED) || (p->t.proto == IPPROTO_TCP && !(c->flags & KEDGE_CT_CONFIRMED)) : c->packets <= ANSWERS)
+	if (c->flags & KEDGE_CT_ORIGIN ? !(o->flags & KEDGE_CT_REPLIED) || ((p->t.proto == IPPROTO_TCP || p->t.proto == IPPROTO_SCTP) && !(c->flags & KEDGE_CT_CONFIRMED))
+				       : c->packets <= ANSWERS)
 		return 0;
 	c->flags &= ~KEDGE_CT_YOUNG;
 	o->flags &= ~KEDGE_CT_YOUNG;

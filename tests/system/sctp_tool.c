@@ -16,7 +16,8 @@
  *
  *   sctp_tool serve PORT              answers each message with its sender's address and the message, over both families
  *   sctp_tool ask HOST PORT [TEXT]    sends one, prints the answer; fails after $ASK_S seconds, 3
- *   sctp_tool hold HOST PORT          the same, then a line and an answer for each line of standard input, over one association
+ *   sctp_tool hold HOST PORT TEXT     the same, then a line and an answer for each line of standard input up to "end", over one association; for 100 s at
+ *                                     most
  *
  * Several of these in one network namespace all see each packet: what is not theirs they leave alone (blackhole).
  */
@@ -151,6 +152,8 @@ static int ask(const char *host, const char *port, const char *text, int hold)
 		if (!fgets(line, sizeof(line), stdin))
 			break;
 		line[strcspn(line, "\n")] = '\0';
+		if (!strcmp(line, "end"))
+			break;
 		if (one(s, line))
 			return 1;
 	}
@@ -164,6 +167,7 @@ static int ask(const char *host, const char *port, const char *text, int hold)
 int main(int argc, char **argv)
 {
 	const char *wait = getenv("ASK_S");
+	int hold;
 
 	if (argc < 3)
 		return 2;
@@ -178,6 +182,7 @@ int main(int argc, char **argv)
 		return serve((uint16_t)atoi(argv[2]));
 	if (argc < 4)
 		return 2;
-	(void)alarm(wait ? (unsigned)(atof(wait) + 0.99) : 3);
-	return ask(argv[2], argv[3], argc > 4 ? argv[4] : "x", !strcmp(argv[1], "hold"));
+	hold = !strcmp(argv[1], "hold");
+	(void)alarm(hold ? 100 : wait ? (unsigned)(atof(wait) + 0.99) : 3);
+	return ask(argv[2], argv[3], argc > 4 ? argv[4] : "x", hold);
 }

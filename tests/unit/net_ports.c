@@ -190,6 +190,36 @@ static void test_conflicts(void **state)
 	port_table_free(t);
 }
 
+/* Whether the kernel has SCTP sockets or not. */
+static void test_sctp(void **state)
+{
+	struct port_table *t = port_table_new();
+	struct port_bound *a, *b;
+	struct net_port *p;
+	struct err e;
+	size_t n;
+
+	(void)state;
+	assert_int_equal(from_api("{\"9/SCTP\":{}}", "{\"3868/sctp\":[{\"HostPort\":\"3868\"}]}", true, &p, &n, &e), 0);
+	assert_int_equal(n, 2);
+	assert_true(p[0].proto == IPPROTO_SCTP && p[0].host_port == 3868 && p[1].proto == IPPROTO_SCTP && p[1].port == 9);
+	free(p);
+	assert_int_equal(one(t, port(IPPROTO_SCTP, "", 3868, 3868), &a, &e), 0);
+	assert_int_equal(one(t, port(IPPROTO_SCTP, "192.0.2.1", 3868, 3868), &b, &e), -1);
+	assert_string_equal(e.msg, "Bind for 192.0.2.1:3868 failed: port is already allocated");
+	assert_int_equal(one(t, port(IPPROTO_TCP, "", 3868, 3868), &b, &e), 0);
+	give(t, b);
+	assert_int_equal(one(t, port(IPPROTO_SCTP, "", 3868, 3869), &b, &e), 0);
+	assert_int_equal(b->host_port, 3869);
+	give(t, b);
+	assert_int_equal(one(t, port(IPPROTO_SCTP, "", 0, 0), &b, &e), 0);
+	assert_true(b->host_port >= 1024);
+	give(t, b);
+	give(t, a);
+	assert_int_equal(port_table_len(t), 0);
+	port_table_free(t);
+}
+
 static void test_many(void **state)
 {
 	enum { COUNT = 300 };
@@ -421,7 +451,7 @@ static int own_network(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_api), cmocka_unit_test(test_api_bad), cmocka_unit_test(test_conflicts), cmocka_unit_test(test_many),
+		cmocka_unit_test(test_api), cmocka_unit_test(test_api_bad), cmocka_unit_test(test_conflicts), cmocka_unit_test(test_sctp), cmocka_unit_test(test_many),
 		cmocka_unit_test(test_adopt), cmocka_unit_test(test_runs), cmocka_unit_test(test_fold),
 	};
 
