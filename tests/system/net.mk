@@ -5,7 +5,7 @@ tests_system_net_tool_LDADD = libnet.a libdns.a libstore.a libloop.a libbase.a $
 if HAVE_USRSCTP
 check_PROGRAMS += tests/system/sctp_tool
 tests_system_sctp_tool_SOURCES = tests/system/sctp_tool.c
-tests_system_sctp_tool_CFLAGS = $(USRSCTP_CFLAGS)
+tests_system_sctp_tool_CFLAGS = $(AM_CFLAGS) $(USRSCTP_CFLAGS)
 tests_system_sctp_tool_LDADD = $(USRSCTP_LIBS)
 endif
 NET_SYSTEM_TESTS = tests/system/net_table.sh tests/system/net_sctp.sh tests/system/net_matrix.sh tests/system/guarded.sh tests/system/net_restart.sh tests/system/nft.sh tests/system/net_lab.sh tests/system/net_six.sh tests/system/net_flood.sh
