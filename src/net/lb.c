@@ -101,6 +101,11 @@ static int relay_new(struct net *n, const struct net_lb *lb, struct lb_relay **r
 	struct net_port p = { .proto = lb->proto, .port = lb->port, .host_port = lb->port, .host_port_end = lb->port };
 	struct proxy_target to;
 
+	if (lb->proto == IPPROTO_SCTP && !n->ops->sctp) {
+		free(r);
+		return err_set(e, ERR_NOT_IMPLEMENTED, "port %u/sctp cannot be published: that needs the data path ebpf or nft, --datapath=%s carries tcp and udp", lb->port,
+			       n->ops->name);
+	}
 	r->n = n;
 	r->lb = *lb;
 	(void)snprintf(p.host_ip, sizeof(p.host_ip), "%s", addr_is4(&lb->addr) && addr_is_any(&lb->addr) ? "0.0.0.0" : addr_text(&lb->addr, p.host_ip));
@@ -110,7 +115,7 @@ static int relay_new(struct net *n, const struct net_lb *lb, struct lb_relay **r
 			return -1;
 		}
 		err_clear(e);
-	} else {
+	} else if (lb->proto != IPPROTO_SCTP) {
 		to = target_of(r);
 		r->port = proxy_port_open_take(n->proxy, TAKE_FD(r->bound[0].fd), &to);
 	}
