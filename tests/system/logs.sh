@@ -53,6 +53,16 @@ check "follow until" equal "$(timeout 20 "$builddir/kedge" -H "unix://$sock" log
 check "streams" equal "$(kedge run --name both busybox sh -c 'echo out; echo err >&2' >/dev/null 2>&1; kedge logs both 2>/dev/null)" "out"
 check "no stream chosen" equal "$(api -o /dev/null -w '%{http_code}' "http://localhost/containers/slow/logs")" "400"
 
+# A program that writes as fast as it can: nothing is lost, and what the monitor took for it is given back.
+monitor_rss() { awk '/^Rss:/ { print $2 }' "/proc/$(awk '{ print $4 }' "/proc/$(kedge inspect -f '{{.State.Pid}}' "$1")/stat")/smaps_rollup"; }
+kedge run -d --name burst --log-opt max-size=1g busybox sh -c 'yes "a \"line\" of a <program> in a hurry" | head -n 400000; echo the end; sleep 1000' >/dev/null
+until_ok 60 sh -c "'$builddir/kedge' -H unix://$sock logs --tail 1 burst | grep -q 'the end'"
+check "burst: every line" equal "$(kedge logs burst | sort | uniq -c | tr -s ' ')" " 400000 a \"line\" of a <program> in a hurry
+ 1 the end"
+idle=$(monitor_rss slow)
+given_back() { [ "$(monitor_rss burst)" -lt $((idle + 400)) ]; }
+check "burst: memory is given back" until_ok 20 given_back
+
 kedge run --name attrs -l app=x -l 'odd=a b' -e HOME_OF=y --log-opt labels=app,odd --log-opt env=HOME_OF --log-opt 'tag={{.Name}}/{{.ImageName}}' busybox echo text >/dev/null
 check "details" equal "$(kedge logs --details attrs)" "HOME_OF=y,app=x,odd=a+b,tag=attrs%2Fbusybox text"
 check "details of none" equal "$(kedge logs --details --tail 1 both 2>/dev/null)" "$(printf ' %s' "$(kedge logs --tail 1 both 2>/dev/null)" | sed 's/^ $//')"

@@ -30,7 +30,7 @@
  * A pipe that is found half full becomes a large one: the program goes on writing while what it wrote is encoded. Not from the start: the
  * kernel counts the size of pipes, used or not, against a quota where there is one.
  */
-enum { PIPE_ROOM = 256 * 1024, PIPE_LARGE = 1024 * 1024, BURST = PIPE_ROOM / 2 };
+enum { PIPE_ROOM = 256 * 1024, PIPE_LARGE = 1024 * 1024, BURST = PIPE_ROOM / 2, WORTH_TRIM = 32 * 1024 };
 #define TRIM_NS 1000000000ll	/* after the last large read */
 
 static void close_fd(int *fd)
@@ -67,10 +67,10 @@ static void room_trim(char *p, size_t used, size_t size)
 /* A read of so many bytes: is this a program that writes as fast as it can? */
 static void note_burst(const struct proc *p, struct stream *s, size_t n)
 {
-	if (n < BURST)
+	if (n < WORTH_TRIM)
 		return;
 	mon.trim_at = clock_now() + TRIM_NS;
-	if (!s->large && !p->tty)
+	if (n >= BURST && !s->large && !p->tty)
 		s->large = fcntl(s->fd, F_SETPIPE_SZ, PIPE_LARGE) >= 0;	/* the user's pipe quota may refuse */
 }
 
