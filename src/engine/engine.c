@@ -74,6 +74,7 @@ void container_free(struct container *c)
 	/* Left only when the engine itself ends. */
 	waiters_drop(&c->rest);
 	waiters_drop(&c->up);
+	waiters_drop(&c->failed);
 	waiters_drop(&c->gone);
 	waiters_drop(&c->unwritten);
 	rt_free(TAKE(c->rt));

@@ -58,6 +58,7 @@ struct container {
 	struct rt_exit exit;
 	struct waiter *rest;		/* called when at rest */
 	struct waiter *up;		/* called when started or failed */
+	struct waiter *failed;		/* of a start that has failed, until the container is at rest; up are those of the next one then */
 	struct waiter *gone;		/* called when removed */
 	bool writer;			/* somebody writes into it at rest: it is not started meanwhile */
 	struct rt *leaving;		/* of the run that has ended, until its root file system is unmounted */

@@ -71,6 +71,8 @@ static void clean(struct container *c)
 {
 	c->phase = PHASE_CLEANING;
 	c->created = false;
+	if (!c->started_ok)
+		c->failed = TAKE(c->up);
 	health_end(c);
 	rt_free(TAKE(c->rt));
 	loop_timer_free(TAKE(c->settle));

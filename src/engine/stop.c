@@ -38,15 +38,21 @@ static void refuse(struct container *c, engine_done *done, void *user, enum err_
 
 void container_at_rest(struct container *c)
 {
-	bool ok = c->started_ok;
+	bool ok = c->started_ok, again = c->restart_after && !c->remove_after;
+	struct err gone = { 0 };
 
 	c->phase = PHASE_IDLE;
 	restart_turn_over(c);
 	attach_gone(c);
 	logs_notify(c);
 	if (!ok)
-		waiters_call(&c->up, &c->start_err);
-	if (c->restart_after && !c->remove_after) {
+		waiters_call(&c->failed, &c->start_err);
+	/* Who asked for a restart while it was ending waits for that, unless somebody wants it removed. */
+	if (!again) {
+		err_set(&gone, ERR_CONFLICT, "container %s is being removed", container_name(c));
+		waiters_call(&c->up, ok ? &gone : &c->start_err);
+	}
+	if (again) {
 		wait_notify(c, false, NULL);
 		waiters_call(&c->rest, NULL);
 		container_start(c);

@@ -205,3 +205,12 @@ kedge start crowd1 crowd2 crowd3 crowd4 crowd5 crowd6 crowd7 crowd8 crowd9 crowd
 check "crash loops: all of them come back" until_ok 20 sh -c "! '$builddir/kedge' -H unix://$sock inspect -f '{{.RestartCount}}' crowd1 crowd2 crowd3 crowd4 crowd5 crowd6 crowd7 crowd8 crowd9 crowd10 crowd11 crowd12 | grep -x 0"
 check "crash loops: stop" status 0 kedge stop crowd1 crowd2 crowd3 crowd4 crowd5 crowd6 crowd7 crowd8 crowd9 crowd10 crowd11 crowd12
 check "crash loops: rm" status 0 kedge rm crowd1 crowd2 crowd3 crowd4 crowd5 crowd6 crowd7 crowd8 crowd9 crowd10 crowd11 crowd12
+
+# A restart that a removal overtakes is answered.
+kedge run -d --name stubborn busybox sh -c 'trap "" TERM; while true; do sleep 1; done' >/dev/null
+timeout 20 "$builddir/kedge" -H "unix://$sock" restart -t 60 stubborn >"$tmp/restart.out" 2>&1 &
+restart=$!
+until_ok 10 grep -q "POST /containers/stubborn/restart" "$tmp/kedged.log"
+kedge rm -f stubborn >/dev/null
+check "a restart that a removal overtakes is answered" status 1 wait $restart
+check "and told why" has "$(cat "$tmp/restart.out")" "is being removed"
