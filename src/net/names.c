@@ -210,10 +210,15 @@ void names_refresh(struct sandbox *s)
 	dns_server_forwarding(s->server, out);
 }
 
-void names_sandbox_close(struct sandbox *s)
+void names_sandbox_out(struct sandbox *s)
 {
 	for (size_t i = 0; i < s->n_ep; i++)
 		names_endpoint_del(s->ep[i]);
+}
+
+void names_sandbox_close(struct sandbox *s)
+{
+	names_sandbox_out(s);
 	dns_server_free(TAKE(s->server));
 	fd_closep(&s->dns_udp);
 	fd_closep(&s->dns_tcp);

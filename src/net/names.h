@@ -20,7 +20,8 @@ int names_sockets(struct sandbox *s, int ns, struct err *e);
 /* Loop. The server, with the sockets from before; names of all endpoints, in force with the return. Again after any change of them. */
 void names_refresh(struct sandbox *s);
 void names_endpoint_del(struct endpoint *ep);
-/* Its names and its server are gone with the return. */
+/* Its names are gone with the return, its server goes on; and both, when no worker is at its sockets. */
+void names_sandbox_out(struct sandbox *s);
 void names_sandbox_close(struct sandbox *s);
 
 #endif

@@ -63,6 +63,9 @@ void sandbox_free(struct sandbox *s)
 	free(s->proxied);
 	free(s->routed);
 	free(s->name);
+	for (size_t i = 0; i < s->n_past_names; i++)
+		free(s->past_names[i]);
+	free(s->past_names);
 	free(s->path);
 	free(s);
 }
@@ -275,6 +278,7 @@ static void close_go(struct change *change)
 	struct closing *c = CONTAINER_OF(change, struct closing, change);
 	struct sandbox *s = c->s;
 
+	names_sandbox_close(s);		/* not before: the worker of a change before this one may have opened its sockets */
 	sandbox_ports_del(s);
 	for (size_t i = 0; i < s->n_ep; i++)
 		endpoint_dp_del(s->ep[i]);
@@ -287,7 +291,7 @@ static void close_go(struct change *change)
 static void close_start(struct closing *c)
 {
 	c->s->closing = true;
-	names_sandbox_close(c->s);
+	names_sandbox_out(c->s);
 	c->s->n->pending++;
 	c->change.go = close_go;
 	sandbox_change(c->s, &c->change);

@@ -38,6 +38,8 @@ struct sandbox {
 	struct net *n;
 	char id[65];			/* of the container */
 	char *name, *path;		/* path of the namespace, NULL: the host's */
+	char **past_names;		/* given up during a change, whose worker may be about to say it still */
+	size_t n_past_names;
 	bool joined;			/* the namespace is another sandbox's */
 	bool closing;
 	struct endpoint **ep;

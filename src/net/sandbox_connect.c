@@ -34,6 +34,8 @@ static void finish(struct connecting *c)
 	struct net *n = c->n;
 	json_t *record = c->rc < 0 || !c->s ? NULL : record_of(c->s);
 
+	if (c->s && c->rc < 0)
+		names_refresh(c->s);	/* it may have been renamed meanwhile */
 	if (!n->stopping)
 		c->done(c->user, record, record ? NULL : &c->err);
 	json_decref(record);
@@ -259,11 +261,17 @@ json_t *net_sandbox_rename(struct net *n, const char *id, const char *name, cons
 
 	if (!ep)
 		return NULL;
+	if (s->now) {
+		s->past_names = mem_realloc(s->past_names, (s->n_past_names + 1) * sizeof(*s->past_names));
+		s->past_names[s->n_past_names++] = TAKE(s->name);
+	}
 	free(s->name);
 	s->name = mem_strdup(name);
 	strv_free(TAKE(ep->names));
 	for (size_t i = 0; i < n_names; i++)
 		ep->names = strv_add(ep->names, names[i]);
-	names_refresh(s);
+	/* A change under way does it when it ends: its worker may be at the name server's sockets. */
+	if (!s->now)
+		names_refresh(s);
 	return record_of(s);
 }
