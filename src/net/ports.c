@@ -106,12 +106,12 @@ static int add_binding(struct list *l, const char *key, const struct range *port
 
 /* Which ports of each protocol have a binding. */
 struct bound {
-	uint8_t tcp[8192], udp[8192];
+	uint8_t tcp[8192], udp[8192], sctp[8192];
 };
 
 static uint8_t *bound_of(struct bound *b, uint8_t proto)
 {
-	return proto == IPPROTO_TCP ? b->tcp : b->udp;
+	return proto == IPPROTO_TCP ? b->tcp : proto == IPPROTO_UDP ? b->udp : b->sctp;
 }
 
 static int add_exposed(struct list *l, struct bound *b, const json_t *exposed, bool publish_all, struct err *e)

@@ -60,6 +60,11 @@ static void test_api(void **state)
 	assert_int_equal(n, 1);
 	assert_true(p[0].port == 7000 && p[0].host_port == 8000 && p[0].count == 3);
 	free(p);
+	/* A port of one protocol says nothing of another's. */
+	assert_int_equal(from_api("{\"80/sctp\":{},\"80/tcp\":{},\"80/udp\":{}}", "{\"80/udp\":[{\"HostPort\":\"8080\"}]}", true, &p, &n, &e), 0);
+	assert_int_equal(n, 3);
+	assert_true(p[0].host_port == 8080 && p[1].proto == IPPROTO_SCTP && p[2].proto == IPPROTO_TCP);
+	free(p);
 	assert_int_equal(from_api("{\"80/tcp\":{}}", "{}", false, &p, &n, &e), 0);
 	assert_int_equal(n, 0);
 	free(p);
