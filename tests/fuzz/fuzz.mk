@@ -6,3 +6,4 @@ include tests/fuzz/build.mk
 include tests/fuzz/dns.mk
 include tests/fuzz/engine.mk
 include tests/fuzz/api.mk
+include tests/fuzz/monitor.mk
