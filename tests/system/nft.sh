@@ -33,6 +33,17 @@ check "the internal network has no way out" status 1 kedge exec in ping -c 1 -W 
 check "nor to the host's other addresses" status 1 kedge exec in ping -c 1 -W 1 192.0.2.1
 check "its own gateway answers" kedge exec in ping -c 1 -W 2 "$(kedge network inspect -f '{{(index .IPAM.Config 0).Gateway}}' inside)"
 check "a neighbour that routes to a bridge is not let in" sh -c "! nsenter --net=/run/netns/client sh -c 'ip route add 172.16.0.0/12 via 192.0.2.1 && curl -sS --max-time 2 http://$(address other bridge IPAddress)/'"
+flow=$(kedge net flows web --format '{{.Proto}} {{.Kind}} {{.Peer}} {{.Host}} {{.Container}}')
+check "flows of connection tracking" grep -Eq "^tcp published 192.0.2.2:[0-9]+ 192.0.2.1:8080 [0-9.]+:80$" <<<"$flow"
+check "over IPv6" grep -Eq "^tcp published .2001:db8:1::2.:[0-9]+ .2001:db8:1::1.:8080 .*:80$" <<<"$flow"
+check "out of the container" has "$flow" "icmp outgoing 192.0.2.2"
+check "with bytes and age" sh -c "'$builddir/kedge' -H unix://$sock net flows web --format '{{.InBytes}} {{.Age}}' | grep -q '^[1-9][0-9]* [1-9]'"
+"$builddir/kedge" -H "unix://$sock" net drops -f >"$tmp/drops" &
+drops=$!
+told() { client curl -sS --max-time 0.2 "http://$(address other bridge IPAddress)/" >/dev/null 2>&1; grep -q " unpublished forward/up0 tcp 192.0.2.2:.*:80 len " "$tmp/drops"; }
+check "drops, one by one" until_ok 10 told
+kill $drops
+wait $drops || true
 check "nft can print all of it" nft list table inet "$table"
 check "drops are counted" sh -c "nft list counter inet $table unpublished | grep -q 'packets [1-9]'"
 

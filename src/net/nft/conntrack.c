@@ -29,12 +29,6 @@ struct wanted {
 	struct doomed *list;
 };
 
-struct tuple {
-	struct in6_addr src, dst;
-	uint16_t dport;
-	uint8_t proto;
-};
-
 static int keep_attr(const struct nlattr *a, void *user)
 {
 	const struct nlattr **t = user;
@@ -44,7 +38,7 @@ static int keep_attr(const struct nlattr *a, void *user)
 	return MNL_CB_OK;
 }
 
-static bool tuple_read(const struct nlattr *a, bool v4, struct tuple *t)
+bool conntrack_tuple(const struct nlattr *a, bool v4, struct ct_tuple *t)
 {
 	const struct nlattr *top[16] = { NULL }, *ip[16] = { NULL }, *proto[16] = { NULL }, *s, *d;
 	size_t len = v4 ? 4 : 16;
@@ -66,6 +60,11 @@ static bool tuple_read(const struct nlattr *a, bool v4, struct tuple *t)
 	}
 	if (proto[CTA_PROTO_NUM])
 		t->proto = mnl_attr_get_u8(proto[CTA_PROTO_NUM]);
+	if (proto[CTA_PROTO_SRC_PORT])
+		t->sport = ntohs(mnl_attr_get_u16(proto[CTA_PROTO_SRC_PORT]));
+	/* Echoes have an identifier instead. */
+	if (proto[v4 ? CTA_PROTO_ICMP_ID : CTA_PROTO_ICMPV6_ID])
+		t->sport = t->dport = ntohs(mnl_attr_get_u16(proto[v4 ? CTA_PROTO_ICMP_ID : CTA_PROTO_ICMPV6_ID]));
 	if (proto[CTA_PROTO_DST_PORT])
 		t->dport = ntohs(mnl_attr_get_u16(proto[CTA_PROTO_DST_PORT]));
 	return true;
@@ -86,12 +85,12 @@ static int on_flow(const struct nlmsghdr *h, void *user)
 {
 	struct wanted *w = user;
 	const struct nlattr *top[2] = { NULL, NULL };
-	struct tuple orig, reply;
+	struct ct_tuple orig, reply;
 	struct doomed *x;
 	bool hit;
 
-	if (mnl_attr_parse(h, sizeof(struct nfgenmsg), see_top, top) < 0 || !tuple_read(top[0], w->v4, &orig) ||
-	    !tuple_read(top[1], w->v4, &reply) || top[0]->nla_len > sizeof(x->tuple))
+	if (mnl_attr_parse(h, sizeof(struct nfgenmsg), see_top, top) < 0 || !conntrack_tuple(top[0], w->v4, &orig) ||
+	    !conntrack_tuple(top[1], w->v4, &reply) || top[0]->nla_len > sizeof(x->tuple))
 		return MNL_CB_OK;
 	if (w->port)
 		hit = orig.proto == w->proto && orig.dport == w->port && (addr_is_any(w->addr) || addr_eq(&orig.dst, w->addr));
@@ -108,7 +107,7 @@ static int on_flow(const struct nlmsghdr *h, void *user)
 	return MNL_CB_OK;
 }
 
-static struct nlmsghdr *request(char *buf, uint16_t type, uint16_t flags, uint8_t family)
+struct nlmsghdr *conntrack_request(char *buf, uint16_t type, uint16_t flags, uint8_t family)
 {
 	struct nlmsghdr *h = mnl_nlmsg_put_header(buf);
 	struct nfgenmsg *g;
@@ -132,10 +131,10 @@ static void forget(struct datapath *d, struct wanted *w)
 {
 	char buf[512];
 
-	(void)nfnl_dump(d, request(buf, IPCTNL_MSG_CT_GET, NLM_F_DUMP, w->v4 ? AF_INET : AF_INET6), on_flow, w);
+	(void)nfnl_dump(d, conntrack_request(buf, IPCTNL_MSG_CT_GET, NLM_F_DUMP, w->v4 ? AF_INET : AF_INET6), on_flow, w);
 	while (w->list) {
 		CLEANUP(mem_freep) struct doomed *x = w->list;
-		struct nlmsghdr *h = request(buf, IPCTNL_MSG_CT_DELETE, NLM_F_ACK, x->family);
+		struct nlmsghdr *h = conntrack_request(buf, IPCTNL_MSG_CT_DELETE, NLM_F_ACK, x->family);
 
 		w->list = x->next;
 		memcpy(mnl_nlmsg_get_payload_tail(h), x->tuple, x->len);

@@ -347,6 +347,7 @@ static void nft_close(struct datapath *d)
 	map_free(d->elems);
 	map_free(d->endpoints);
 	lbs_free(d);
+	nft_drops_close(d);
 	if (d->sock)
 		(void)mnl_socket_close(d->sock);
 	free(d->nets);
@@ -397,9 +398,10 @@ static int nft_open(struct loop *l, const char *pin_dir, struct datapath **ret, 
 	struct datapath *d = connect_to(pin_dir, e);
 	int r;
 
-	(void)l;
 	if (!d)
 		return -1;
+	d->l = l;
+	nft_flows_count();
 	r = rules_put(d);
 	if (r < 0) {
 		nft_close(d);
@@ -424,5 +426,5 @@ const struct datapath_ops dp_nft = {
 	.net_set = nft_net_set, .net_del = nft_net_del, .uplink_set = nft_uplink_set, .uplink_del = nft_uplink_del,
 	.addr_set = nft_addr_set, .addr_del = nft_addr_del, .endpoint_set = nft_endpoint_set, .endpoint_del = nft_endpoint_del,
 	.publish_set = nft_publish_set, .publish_del = nft_publish_del, .guard_set = nft_guard_set, .lb_set = nft_lb_set, .lb_del = nft_lb_del,
-	.holds_ranges = nft_holds_ranges, .gc = nft_gc, .info = nft_info,
+	.holds_ranges = nft_holds_ranges, .gc = nft_gc, .flows = nft_flows, .drops_listen = nft_drops_listen, .info = nft_info,
 };

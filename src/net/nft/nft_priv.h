@@ -38,7 +38,9 @@ enum nft_set {
 enum { NFT_LB_SLOTS = 251 };		/* prime; a weight is good to four in a thousand */
 
 /* What not every kernel's nftables has. */
-enum { CAN_SOURCES = 1, CAN_GUARD = 2, CAN_BALANCE = 4, CAN_ALL = 7 };
+enum { CAN_SOURCES = 1, CAN_GUARD = 2, CAN_BALANCE = 4, CAN_LOG = 8, CAN_ALL = 15 };
+
+enum { DROP_GROUP = 27495 };		/* netfilter's log group that dropped packets go to */
 
 /* Why a packet was dropped: named counters. */
 enum nft_drop { DROP_UNPUBLISHED, DROP_ISOLATED, DROP_INTERNAL, DROP_LOOPBACK, DROP_SOURCE, DROP_COUNT };
@@ -75,6 +77,12 @@ struct datapath {
 	unsigned can;			/* CAN_* */
 	bool guard;
 	struct nft_lb *lbs;		/* lb.c */
+	/* drops.c, while somebody listens */
+	struct loop *l;
+	struct mnl_socket *log;
+	struct loop_io *log_io;
+	void (*on_drop)(void *user, const struct dp_drop *x);
+	void *drop_user;
 };
 
 /* batch.c */
@@ -120,6 +128,21 @@ void sources_del(struct datapath *d, const struct in6_addr *endpoint);
 int nft_lb_set(struct datapath *d, const struct dp_lb *lb, const struct dp_backend *b, size_t n, struct err *e);
 int nft_lb_del(struct datapath *d, const struct dp_lb *lb);
 void lbs_free(struct datapath *d);
+
+/* drops.c, flows.c: for people who look. */
+int nft_drops_listen(struct datapath *d, void (*fn)(void *user, const struct dp_drop *x), void *user, struct err *e);
+void nft_drops_close(struct datapath *d);
+void nft_flows(struct datapath *d, void (*fn)(void *user, const struct dp_flow *f), void *user);
+void nft_flows_count(void);			/* connection tracking counts and keeps times from now on */
+
+struct ct_tuple {
+	struct in6_addr src, dst;
+	uint16_t sport, dport;
+	uint8_t proto;
+};
+/* Of an attribute CTA_TUPLE_*. */
+bool conntrack_tuple(const struct nlattr *a, bool v4, struct ct_tuple *t);
+struct nlmsghdr *conntrack_request(char *buf, uint16_t type, uint16_t flags, uint8_t family);
 
 /* conntrack.c: forgets flows. Quiet: a flow more or less is not worth an error. */
 void conntrack_forget_addr(struct datapath *d, const struct in6_addr *addr);

@@ -46,6 +46,8 @@
  *   chain postrouting nat postrouting 100      ip saddr @masq4, oif != @bridges                                masquerade
  *                                              l4proto sctp, iif . oif @pairs, ct status dnat                  masquerade
  *
+ * What drops also logs to a group of netfilter's, for whoever listens (drops.c).
+ *
  * A container that talks to a port published from its own network is left to the proxy: the answer would go from container to container over
  * the bridge, past the translation, and with bridge-netfilter on, a container's way to itself would end at its own bridge port.
  *
@@ -262,6 +264,12 @@ static void x_drop(struct rule *ru, enum nft_drop why)
 	nftnl_expr_set_u32(x, NFTNL_EXPR_OBJREF_IMM_TYPE, NFT_OBJECT_COUNTER);
 	nftnl_expr_set_str(x, NFTNL_EXPR_OBJREF_IMM_NAME, nft_drop_names[why]);
 	nftnl_rule_add_expr(ru->r, x);
+	if (ru->d->can & CAN_LOG) {
+		x = nftnl_expr_alloc("log");
+		nftnl_expr_set_u16(x, NFTNL_EXPR_LOG_GROUP, DROP_GROUP);
+		nftnl_expr_set_str(x, NFTNL_EXPR_LOG_PREFIX, nft_drop_names[why]);
+		nftnl_rule_add_expr(ru->r, x);
+	}
 	x_verdict(ru, NF_DROP);
 }
 
