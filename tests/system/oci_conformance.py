@@ -14,13 +14,16 @@ import tempfile
 
 RUNTIME, BUSYBOX, SCHEMAS = sys.argv[1:4]
 BASE = tempfile.mkdtemp(prefix="kedge-oci.")
+os.chmod(BASE, 0o711)
 ROOT = os.path.join(BASE, "state")
 failures = 0
 serial = 0
+clauses = 0
 
 
 def check(name, ok, detail=""):
-    global failures
+    global failures, clauses
+    clauses += 1
     print(("ok - " if ok else "not ok - ") + name)
     if not ok:
         failures += 1
@@ -281,6 +284,180 @@ def errors():
     check("--log-format json", p.returncode != 0 and line["level"] == "error" and "none" in line["msg"], line)
 
 
+def more_process():
+    def out(name, args, want, **changes):
+        code, text = Bundle(args, **changes).run()
+        check(name, code == 0 and want in text, f"status {code}: {text}")
+
+    sh = lambda line: ["/bin/sh", "-c", line]
+    out("domainname", sh("cat /proc/sys/kernel/domainname"), "lab.example", domainname="lab.example")
+    caps = {k: ["CAP_CHOWN", "CAP_KILL"] for k in ("bounding", "effective", "permitted", "inheritable", "ambient")}
+    out("process.capabilities.ambient and inheritable", sh("grep -E 'Cap(Inh|Amb)' /proc/self/status"), "CapInh:\t0000000000000021\nCapAmb:\t0000000000000021", process__capabilities=caps)
+    out("ambient capabilities reach another user's program", sh("grep CapEff /proc/self/status"), "0000000000000021", process__capabilities=caps, process__user={"uid": 1000, "gid": 1000})
+    out("without capabilities there are none", sh("grep CapBnd /proc/self/status"), "0000000000000000", process__capabilities={})
+    out("process.rlimits: several, unlimited ones too", sh("ulimit -f; ulimit -c; ulimit -s"), "200\n0\n", process__rlimits=[
+        {"type": "RLIMIT_FSIZE", "soft": 102400, "hard": 102400}, {"type": "RLIMIT_CORE", "soft": 0, "hard": 0}])
+    out("process.user: no groups but those named", sh("grep Groups /proc/self/status | tr -s '\\t ' ' '"), "Groups: \n", process__user={"uid": 5, "gid": 5})
+    out("linux.personality LINUX32", ["/bin/busybox", "uname", "-m"], "i686" if os.uname().machine == "x86_64" else "", linux__personality={"domain": "LINUX32"})
+    out("linux.devices: mode and owner", sh("stat -c '%a %u:%g %F' /dev/mine"), "640 5:6 character", linux__devices=[
+        {"path": "/dev/mine", "type": "c", "major": 1, "minor": 5, "fileMode": 0o640, "uid": 5, "gid": 6}])
+    out("linux.devices: a fifo", sh("stat -c %F /dev/pipe"), "fifo", linux__devices=[{"path": "/dev/pipe", "type": "p", "fileMode": 0o600}])
+    out("linux.maskedPaths: a directory, and what is not there", sh("ls /proc/bus | busybox wc -l; echo on".replace("busybox", "/bin/busybox")), "0\non", linux__maskedPaths=["/proc/bus", "/proc/no/such"])
+    out("linux.readonlyPaths: a directory of one's own", sh("touch /data/x 2>/dev/null || echo refused"), "refused", linux__readonlyPaths=["/data"])
+    out("user namespace", sh("cat /proc/self/uid_map"), "0     100000       1000", linux__namespaces=[{"type": t} for t in ("pid", "mount", "ipc", "uts", "network", "user")],
+        linux__uidMappings=[{"containerID": 0, "hostID": 100000, "size": 1000}], linux__gidMappings=[{"containerID": 0, "hostID": 100000, "size": 1000}])
+    out("cgroup namespace", sh("/bin/busybox cut -d: -f3 /proc/self/cgroup | /bin/busybox sort -u"), "/\n", linux__namespaces=[{"type": t} for t in ("pid", "mount", "ipc", "uts", "network", "cgroup")])
+    for t in ("uts", "ipc"):
+        kinds = [{"type": k} for k in ("pid", "mount", "ipc", "uts", "network") if k != t] + [{"type": t, "path": f"/proc/self/ns/{t}"}]
+        b = Bundle(["/bin/busybox", "readlink", f"/proc/self/ns/{t}"], linux__namespaces=kinds)
+        b.spec.pop("hostname")
+        code, text = b.run()
+        check(f"{t} namespace by path", code == 0 and os.readlink(f"/proc/self/ns/{t}") in text, text)
+    for value, mark in (("private", None), ("slave", "master:"), ("shared", "shared:")):
+        code, text = Bundle(sh("grep -E '^[0-9]+ [0-9]+ [0-9:]+ [^ ]+ / ' /proc/self/mountinfo"), linux__rootfsPropagation=value).run()
+        check(f"linux.rootfsPropagation {value}", code == 0 and ("shared:" in text) == (mark == "shared:"), text)
+    b = Bundle(["/bin/sleep", "100"], annotations={"com.example.key": "value", "empty": ""})
+    b.create()
+    check("annotations are in the state", (b.state() or {}).get("annotations", {}).get("com.example.key") == "value", b.state())
+    rt("delete", "--force", b.id)
+
+
+def more_mounts():
+    def mounted(name, mount, line, want, prepare=None, absent=None):
+        b = Bundle(["/bin/sh", "-c", line])
+        src = os.path.join(b.dir, "src")
+        os.makedirs(os.path.join(src, "sub"))
+        open(os.path.join(src, "f"), "w").write("here\n")
+        if prepare:
+            prepare(src)
+        m = dict(mount)
+        if m.get("source") == "SRC":
+            m["source"] = src
+        b.spec["mounts"].append(m)
+        code, text = b.run()
+        check(name, code == 0 and want in text and not (absent and absent in text), f"status {code}: {text}")
+        subprocess.run(["umount", "-l", os.path.join(src, "sub")], stderr=subprocess.DEVNULL)
+
+    sub = lambda src: subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "inner", os.path.join(src, "sub")], check=True)
+    bind = lambda *options: {"destination": "/data", "type": "bind", "source": "SRC", "options": list(options)}
+    mounted("bind: without what is mounted below", bind("bind"), "grep -c inner /proc/self/mounts; echo over", "0\nover", sub)
+    mounted("rbind: with what is mounted below", bind("rbind"), "grep -c inner /proc/self/mounts", "1\n", sub)
+    mounted("rbind, ro: the mount itself", bind("rbind", "ro"), "touch /data/x || echo refused", "refused")
+    mounted("nosuid, nodev, noexec, noatime", bind("rbind", "nosuid", "nodev", "noexec", "noatime"), "grep ' /data ' /proc/self/mounts", "nosuid,nodev,noexec,noatime")
+    mounted("a file onto a file", {"destination": "/etc/f", "type": "bind", "source": "/etc/hostname", "options": ["bind", "ro"]}, "test -f /etc/f && echo yes", "yes")
+    mounted("rprivate", bind("rbind", "rprivate"), "grep ' /data ' /proc/self/mountinfo", "/data", absent="shared:")
+    mounted("rshared", bind("rbind", "rshared"), "grep ' /data ' /proc/self/mountinfo", "shared:")
+    mounted("rslave", bind("rbind", "rslave"), "grep ' /data ' /proc/self/mountinfo", "/data", absent="shared:")
+    mounted("mounts in order: the later one is seen", {"destination": "/data/made", "type": "tmpfs", "source": "tmpfs", "options": ["size=64k", "mode=700"]}, "stat -c %a /data/made", "700")
+    mounted("mqueue", {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": ["nosuid"]}, "grep -c ' /dev/mqueue mqueue ' /proc/self/mounts", "1")
+    mounted("cgroup, read-only", {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro", "nosuid"]}, "ls /sys/fs/cgroup | grep -c . >/dev/null && echo there", "there")
+
+
+def more_hooks():
+    kinds = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+    b = Bundle(["/bin/true"])
+    log = os.path.join(b.dir, "hooks.log")
+    two = lambda name: [{"path": "/bin/sh", "args": ["sh", "-c", f"echo {name}{i} $WORD >>{log}"], "env": ["PATH=/bin:/usr/bin", f"WORD=w{i}"]} for i in (1, 2)]
+    b.spec["hooks"] = {k: two(k) for k in kinds if k != "startContainer"}
+    b.spec["hooks"]["startContainer"] = [{"path": "/bin/sh", "args": ["sh", "-c", "echo inside >/data/ran; hostname >>/data/ran"], "env": ["PATH=/bin"]}]
+    code, text = b.run()
+    seen = open(log).read().split() if os.path.exists(log) else []
+    want = [w for k in kinds if k != "startContainer" for i in (1, 2) for w in (f"{k}{i}", f"w{i}")]
+    check("hooks: several of a kind in their order, with their own environment", code == 0 and seen == want, (code, text, seen))
+    ran = os.path.join(b.rootfs, "data/ran")
+    check("hooks: startContainer runs inside, before the program", os.path.exists(ran) and open(ran).read() == "inside\nconform\n", text)
+    for kind in ("prestart", "createRuntime", "createContainer", "startContainer"):
+        b = Bundle(["/bin/touch", "/data/ran"])
+        path = "/bin/false" if kind != "startContainer" else "/bin/sh"
+        b.spec["hooks"] = {kind: [{"path": path, "args": ["sh", "-c", "exit 3"] if kind == "startContainer" else ["false"]}]}
+        code, text = b.run()
+        check(f"hooks: a failing {kind} ends it before the program", code != 0 and not os.path.exists(os.path.join(b.rootfs, "data/ran")) and text.strip(), (code, text))
+        check(f"hooks: a failing {kind} leaves nothing", rt("state", b.id).returncode != 0)
+    for kind in ("poststart", "poststop"):
+        b = Bundle(["/bin/touch", "/data/ran"])
+        b.spec["hooks"] = {kind: [{"path": "/bin/false", "args": ["false"]}]}
+        code, text = b.run()
+        check(f"hooks: a failing {kind} is no end", os.path.exists(os.path.join(b.rootfs, "data/ran")), (code, text))
+        rt("delete", "--force", b.id)
+    b = Bundle(["/bin/true"])
+    b.spec["hooks"] = {"createRuntime": [{"path": "/bin/sleep", "args": ["sleep", "100"], "timeout": 1}]}
+    code, text = b.run()
+    check("hooks: the timeout", code != 0 and text.strip(), text)
+    b = Bundle(["/bin/true"], hooks={"createRuntime": [{"path": "relative"}]})
+    code, text = b.run()
+    check("hooks: a path that is not absolute is refused", code != 0 and "path" in text, text)
+
+
+def more_errors():
+    def refused(name, part, **changes):
+        b = Bundle(["/bin/true"], **changes)
+        code, text = b.run()
+        check(f"refused by name: {name}", code != 0 and part in text, f"status {code}: {text}")
+        check(f"refused by name: {name}: nothing is left", rt("state", b.id).returncode != 0)
+
+    every = [{"type": k} for k in ("pid", "mount", "ipc", "uts", "network")]
+    refused("process.scheduler", "process.scheduler", process__scheduler={"policy": "SCHED_BATCH"})
+    refused("process.ioPriority", "process.ioPriority", process__ioPriority={"class": "IOPRIO_CLASS_IDLE", "priority": 0})
+    refused("process.execCPUAffinity", "process.execCPUAffinity", process__execCPUAffinity={"initial": "0"})
+    refused("process.selinuxLabel", "selinuxLabel", process__selinuxLabel="x:y:z")
+    refused("linux.mountLabel", "mountLabel", linux__mountLabel="x:y:z")
+    refused("linux.intelRdt", "linux.intelRdt", linux__intelRdt={"closID": "x"})
+    refused("linux.timeOffsets", "linux.timeOffsets", linux__timeOffsets={"boottime": {"secs": 1}})
+    refused("the time namespace", "time", linux__namespaces=every + [{"type": "time"}])
+    refused("linux.personality of no kind", "NOSUCH", linux__personality={"domain": "NOSUCH"})
+    refused("linux.rootfsPropagation of no kind", "nosuch", linux__rootfsPropagation="nosuch")
+    refused("mappings of a mount", "mappings", mounts=[{"destination": "/data", "type": "bind", "source": "/tmp", "options": ["bind"],
+                                                        "uidMappings": [{"containerID": 0, "hostID": 1, "size": 1}]}])
+    refused("a mount source that is not there", "/no/such", mounts=[{"destination": "/data", "type": "bind", "source": "/no/such", "options": ["bind"]}])
+    refused("a mount destination that is not absolute", "data", mounts=[{"destination": "data", "type": "tmpfs", "source": "tmpfs"}, ])
+    refused("a namespace's path that is not there", "/no/such", linux__namespaces=[{"type": "mount"}, {"type": "uts"}, {"type": "network", "path": "/no/such"}])
+    refused("a namespace's path of another kind", "/proc/self/ns/ipc", linux__namespaces=[{"type": "mount"}, {"type": "uts"}, {"type": "network", "path": "/proc/self/ns/ipc"}])
+    refused("a sysctl that is not there", "no_such_key", linux__sysctl={"net.ipv4.no_such_key": "1"})
+    refused("a sysctl of the host", "kernel.panic", linux__sysctl={"kernel.panic": "1"})
+    refused("a hostname without a namespace for it", "hostname", linux__namespaces=[{"type": "mount"}, {"type": "pid"}])
+    refused("a seccomp action of no kind", "SCMP_ACT_X", linux__seccomp={"defaultAction": "SCMP_ACT_X"})
+    refused("an id map without a user namespace", "Mappings", linux__uidMappings=[{"containerID": 0, "hostID": 1, "size": 1}])
+    refused("a limit that is no number", "pids", linux__resources={"pids": {"limit": "x"}})
+    refused("a rate of no device", "rate", linux__resources={"blockIO": {"throttleReadBpsDevice": [{"major": 1, "minor": 1}]}})
+    b = Bundle(["/bin/true"], process__terminal=True)
+    p = b.create()
+    check("a terminal without a socket for it is refused", p.returncode != 0, open(b.out).read())
+    for verb, args in (("start", []), ("kill", ["KILL"]), ("delete", []), ("pause", []), ("resume", []), ("state", [])):
+        p = rt(verb, "nobody", *args)
+        check(f"{verb} of a container that is not there names it", p.returncode != 0 and "nobody" in p.stderr, p.stderr)
+    check("delete --force of a container that is not there is no error", rt("delete", "--force", "nobody").returncode == 0)
+    p = rt("create", "--bundle", "/no/such", "x")
+    check("create without a bundle names it", p.returncode != 0 and "/no/such" in p.stderr, p.stderr)
+    p = rt("nosuch")
+    check("a command that is none", p.returncode != 0 and "nosuch" in p.stderr, p.stderr)
+    b = Bundle(["/bin/sleep", "100"])
+    b.create()
+    check("kill of a created container ends it", rt("kill", b.id, "KILL").returncode == 0 and b.until("stopped"))
+    check("exec in a stopped container is refused", rt("exec", b.id, "/bin/true").returncode != 0)
+    rt("delete", "--force", b.id)
+
+
+def resources():
+    v2 = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
+    b = Bundle(["/bin/sleep", "100"], linux__resources={"memory": {"limit": 64 << 20}, "cpu": {"shares": 512, "quota": 25000, "period": 50000}, "pids": {"limit": 40}})
+    check("linux.resources: create", b.create().returncode == 0, open(b.out).read())
+    files = {"memory.max": str(64 << 20), "cpu.max": "25000 50000", "pids.max": "40"} if v2 else {
+        "memory/memory.limit_in_bytes": str(64 << 20), "cpu/cpu.cfs_quota_us": "25000", "cpu/cpu.shares": "512", "pids/pids.max": "40"}
+    for f, want in files.items():
+        way = f"/sys/fs/cgroup/kedge-oci/{b.id}/{f}" if v2 else f"/sys/fs/cgroup/{f.split('/')[0]}/kedge-oci/{b.id}/{f.split('/')[1]}"
+        try:
+            got = open(way).read().strip()
+        except OSError as x:
+            got = x
+        check(f"linux.resources: {f}", got == want, got)
+    new = os.path.join(b.dir, "new.json")
+    json.dump({"pids": {"limit": 41}}, open(new, "w"))
+    check("update", rt("update", "--resources", new, b.id).returncode == 0)
+    way = f"/sys/fs/cgroup/kedge-oci/{b.id}/pids.max" if v2 else f"/sys/fs/cgroup/pids/kedge-oci/{b.id}/pids.max"
+    check("update: the new limit", open(way).read().strip() == "41")
+    rt("delete", "--force", b.id)
+
+
 def features():
     p = rt("features")
     doc = json.loads(p.stdout)
@@ -305,7 +482,7 @@ def execs():
     check("delete --force ends and removes it", b.state() is None)
 
 
-for part in (lifecycle, configuration, hooks, errors, features, execs):
+for part in (lifecycle, configuration, more_process, more_mounts, hooks, more_hooks, errors, more_errors, resources, features, execs):
     part()
 subprocess.run(["rm", "-rf", "--one-file-system", BASE])
 for d in subprocess.run(["find", "/sys/fs/cgroup", "-maxdepth", "2", "-name", "kedge-oci"], stdout=subprocess.PIPE, text=True).stdout.split():
@@ -313,4 +490,5 @@ for d in subprocess.run(["find", "/sys/fs/cgroup", "-maxdepth", "2", "-name", "k
         os.rmdir(d)
     except OSError:
         pass
+print(f"# {clauses} clauses of the runtime specification tested, {failures} failed")
 sys.exit(1 if failures else 0)

@@ -372,6 +372,25 @@ static bool wants(const json_t *o, const char *const *keys)
 	return false;
 }
 
+/* A limit that is not what it should be would be taken for one that is not there. */
+static int check_types(const json_t *res, const char *part, const char *const *keys, struct err *e)
+{
+	const json_t *o = json_object_get(res, part);
+
+	if (o && !json_is_null(o) && !json_is_object(o))
+		return err_set(e, ERR_INVALID, "linux.resources.%s is not an object", part);
+	for (; o && *keys; keys++) {
+		const json_t *v = json_object_get(o, *keys);
+		bool list = strstr(*keys, "Device") || str_eq(*keys, "priorities"), text = str_eq(*keys, "cpus") || str_eq(*keys, "mems");
+
+		if (!v || json_is_null(v))
+			continue;
+		if (list ? !json_is_array(v) : text ? !json_is_string(v) : str_eq(*keys, "disableOOMKiller") ? !json_is_boolean(v) : !json_is_integer(v))
+			return err_set(e, ERR_INVALID, "linux.resources.%s.%s is not a %s", part, *keys, list ? "list" : text ? "string" : "number");
+	}
+	return 0;
+}
+
 int cgroup_missing(const struct cgroups *c, const json_t *res, struct err *e)
 {
 	static const struct { const char *part, *controller, *keys[10]; bool v1_only; } needs[] = {
@@ -392,6 +411,8 @@ int cgroup_missing(const struct cgroups *c, const json_t *res, struct err *e)
 	for (size_t i = 0; i < N(needs); i++) {
 		bool there = c->unified && !needs[i].v1_only;
 
+		if (check_types(res, needs[i].part, needs[i].keys, e) < 0)
+			return -1;
 		for (size_t k = 0; k < c->n; k++)
 			there = there || has_controller(&c->h[k], needs[i].controller);
 		if (!there && wants(json_obj(res, needs[i].part), needs[i].keys))
