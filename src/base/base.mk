@@ -4,6 +4,7 @@ libbase_a_SOURCES = \
 	src/base/mem.c src/base/mem.h \
 	src/base/buf.c src/base/buf.h \
 	src/base/str.c src/base/str.h \
+	src/base/userns.c src/base/userns.h \
 	src/base/log.c src/base/log.h \
 	src/base/clock.c src/base/clock.h \
 	src/base/id.c src/base/id.h \

@@ -393,6 +393,11 @@ static int prepare_view(struct engine_archive *a, struct container *c, struct er
 		return a->view.running < 0 ? -1 : 0;
 	}
 	a->view.layers = image_layers(a->en->images, im);
+	if (remap_applies(a->en, doc_host(c))) {
+		a->view.map_uid = a->en->idmap.uid;
+		a->view.map_gid = a->en->idmap.gid;
+		a->view.map_size = a->en->idmap.size;
+	}
 	a->view.write = a->kind == KIND_PUT;
 	a->view.read_only = json_flag(doc_host(c), "ReadonlyRootfs", false);
 	if (a->kind != KIND_EXPORT) {

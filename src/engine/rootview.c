@@ -16,6 +16,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "base/userns.h"
 
 enum { FDS_MAX = 160 };
 
@@ -24,7 +25,7 @@ struct job {
 	struct err *e;
 	int fds[FDS_MAX];	/* of layers: named in the options, closed once mounted */
 	size_t n_fds;
-	int tree;
+	int tree, userns;	/* userns: -1 until a mount needs it */
 };
 
 static int tree_clone(int at, const char *path, unsigned flags)
@@ -87,6 +88,30 @@ static int mount_overlay(struct job *j, const char *at)
 	return 0;
 }
 
+/*
+ * The root file system has the container's own ids on disk, what is mounted into it those of the host: the view shows them all as the container
+ * sees them, and what is written through it lands as if the container had.
+ */
+static int map_ids(struct job *j, int tree, const char *src)
+{
+	struct mount_attr a = { .attr_set = MOUNT_ATTR_IDMAP };
+	char uids[64], gids[64];
+
+	if (!j->v->map_size)
+		return 0;
+	if (j->userns < 0) {
+		snprintf(uids, sizeof(uids), "%u 0 %u\n", j->v->map_uid, j->v->map_size);
+		snprintf(gids, sizeof(gids), "%u 0 %u\n", j->v->map_gid, j->v->map_size);
+		j->userns = userns_make(uids, gids);
+		if (j->userns < 0)
+			return err_errno(j->e, -j->userns, "make a user namespace for the container's mounts");
+	}
+	a.userns_fd = (uint64_t)j->userns;
+	if (mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &a, sizeof(a)) < 0)
+		return err_errno(j->e, errno, "map the ids of the files in %s (userns-remap needs a file system that can)", src);
+	return 0;
+}
+
 /* A volume or bind where the container would have it. What cannot be there (its place is missing and the view is read-only) is left out. */
 static int add_mount(struct job *j, const char *root, const json_t *m)
 {
@@ -100,6 +125,8 @@ static int add_mount(struct job *j, const char *root, const json_t *m)
 	tree = tree_clone(AT_FDCWD, src, AT_RECURSIVE);
 	if (tree < 0)
 		return errno == ENOENT ? 0 : err_errno(j->e, errno, "open '%s', which the container has as %s", src, dst);
+	if (map_ids(j, tree, src) < 0)
+		return -1;
 	at = file_open_in_root(rootfd, dst, O_PATH, 0);
 	if (at == -ENOENT && j->v->write && !j->v->read_only)
 		at = file_mkdir_in_root(rootfd, dst, 0755, 0, 0);
@@ -143,12 +170,13 @@ static void *thread(void *user)
 	(void)build(j);
 	for (size_t i = 0; i < j->n_fds; i++)
 		close(j->fds[i]);
+	fd_closep(&j->userns);
 	return NULL;
 }
 
 int rootview_open(struct rootview *v, struct err *e)
 {
-	struct job j = { .v = v, .e = e, .tree = -1 };
+	struct job j = { .v = v, .e = e, .tree = -1, .userns = -1 };
 	sigset_t all, old;
 	pthread_t t;
 	int r;

@@ -22,6 +22,7 @@ struct rootview {
 	bool write;			/* with the container's own upper and work: nobody else may have them mounted */
 	bool read_only;			/* HostConfig.ReadonlyRootfs */
 	json_t *mounts;			/* MountPoint[] to be there too, or NULL */
+	unsigned map_uid, map_gid, map_size;	/* the container's ids as the host has them (userns-remap); size 0: they are the same */
 };
 
 /* Blocking: on a pool thread. The handle, or -1 with e. */

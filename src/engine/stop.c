@@ -389,6 +389,13 @@ void engine_kill(struct engine *en, const char *ref, const char *signal, engine_
 		waiter_later(en, done, user, &e);
 		return;
 	}
+	if (c->phase == PHASE_RESTART_WAIT) {	/* as dockerd: nothing is there to be sent to, but it comes back no more */
+		if (signo == SIGKILL || signo == stop_signal(c, NULL, NULL))
+			engine_stop(en, ref, NULL, 0, done, user);
+		else
+			waiter_later(en, done, user, NULL);
+		return;
+	}
 	if (c->phase != PHASE_RUNNING) {
 		err_set(&e, ERR_CONFLICT, "cannot kill container: %s: container %s is not running", ref, c->id);
 		waiter_later(en, done, user, &e);

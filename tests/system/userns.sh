@@ -60,7 +60,11 @@ check "cp out: owners are those inside" has "$(kedge cp box:/put - | tar tvn)" "
 check "export: owners are those inside" has "$(kedge export box | tar tvn | grep ' mine$')" "0/0"
 kedge stop -t 0 box >/dev/null
 kedge cp "$tmp/ctx/data/f" box:/rest
+kedge cp "$tmp/ctx/data" box:/v/put
+check "cp at rest into a volume: owners on disk are the container's" equal "$(stat -c '%u:%g' "$data/volumes/vol/_data/put/f" "$data/volumes/vol/_data/put" | tr '\n' ' ')" "1000070:2000071 1000000:2000000 "
+check "cp at rest out of a volume: owners are those inside" has "$(kedge cp box:/v/put - | tar tvn | grep put/f)" "70/71"
 kedge start box >/dev/null
+check "cp at rest into a volume: owners inside" equal "$(kedge exec box stat -c '%u:%g' /v/put/f)" "70:71"
 check "cp at rest: owners are those inside" equal "$(kedge exec box stat -c '%u:%g' /rest)" "70:71"
 engine_kill9
 engine_start

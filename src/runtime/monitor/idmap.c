@@ -7,8 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,68 +14,33 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "base/userns.h"
 #include "runtime/monitor/monitor_priv.h"
 
-static int put_map(pid_t pid, const char *file, const json_t *map, struct err *e)
+static void put_map(struct buf *b, const json_t *map)
 {
-	struct buf b = BUF_INIT;
-	char path[64];
 	json_t *o;
 	size_t i;
-	int r;
 
 	json_array_foreach(map, i, o)
-		buf_printf(&b, "%lld %lld %lld\n", (long long)json_i64(o, "containerID", 0), (long long)json_i64(o, "hostID", 0), (long long)json_i64(o, "size", 0));
-	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, file);
-	r = file_put_at(AT_FDCWD, path, b.data ? b.data : "");
-	buf_done(&b);
-	return r < 0 ? err_errno(e, -r, "write %s", path) : 0;
+		buf_printf(b, "%lld %lld %lld\n", (long long)json_i64(o, "containerID", 0), (long long)json_i64(o, "hostID", 0), (long long)json_i64(o, "size", 0));
 }
 
-/* A user namespace that is nothing but its maps: a process is needed to make one. */
 static int userns_of(const json_t *uids, const json_t *gids, struct err *e)
 {
-	int ready[2], go[2], fd = -1;
-	char c = 0, path[64];
-	pid_t pid;
+	struct buf u CLEANUP(buf_done) = BUF_INIT, g CLEANUP(buf_done) = BUF_INIT;
+	int fd;
 
-	if (pipe2(ready, O_CLOEXEC) < 0)
-		return err_errno(e, errno, "make a pipe");
-	if (pipe2(go, O_CLOEXEC) < 0) {
-		(void)close(ready[0]);
-		(void)close(ready[1]);
-		return err_errno(e, errno, "make a pipe");
-	}
-	pid = fork();
-	if (pid == 0) {
-		(void)close(go[1]);
-		if (unshare(CLONE_NEWUSER) < 0 || write(ready[1], &c, 1) != 1)
-			_exit(1);
-		(void)!read(go[0], &c, 1);	/* until we have what we want of it */
-		_exit(0);
-	}
-	(void)close(ready[1]);
-	(void)close(go[0]);
-	if (pid < 0 || read(ready[0], &c, 1) != 1) {
-		err_set(e, ERR_INTERNAL, "a user namespace for the container's files cannot be made");
-	} else if (put_map(pid, "uid_map", uids, e) == 0 && put_map(pid, "gid_map", gids, e) == 0) {
-		snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)pid);
-		fd = open(path, O_RDONLY | O_CLOEXEC);
-		if (fd < 0)
-			err_errno(e, errno, "open %s", path);
-	}
-	(void)close(ready[0]);
-	(void)close(go[1]);
-	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-		;
-	return fd;
+	put_map(&u, uids);
+	put_map(&g, gids);
+	fd = userns_make(u.data ? u.data : "", g.data ? g.data : "");
+	return fd < 0 ? err_errno(e, -fd, "make a user namespace for the container's files") : fd;
 }
 
 static int view(const char *dir, int userns, const char *at, struct err *e)
