@@ -5,10 +5,13 @@
  *   outside -> uplink (tc ingress) -> published? DNAT -> straight to the container's side of its veth
  *   container -> its veth (tc ingress, our side) -> un-NAT or masquerade -> straight out of the uplink the routes name
  *   container -> the same -> published port of another container: DNAT -> straight to that one, and back
+ *   container -> the same -> the host: into the bridge's device as if it had come over the bridge
+ *   host -> bridge (tc egress) -> the container's veth, without the bridge's own search
  *
  * No direction sees the host's forwarding path, so neither ip_forward nor the host's firewall is needed for it or can leak
  * around it: what is for a container and is not a known flow or a published port is dropped at the uplink, what leaves a container
- * and is neither for its own network nor for the host is masqueraded or dropped at its veth.
+ * and is neither for its own network nor for the host is masqueraded or dropped at its veth. The decisions are made once for a flow and
+ * then followed by the quick way (lib/quick.h).
  *
  * IPv4 and IPv6 are one code: addresses are 16 bytes wide, only lib/packet.h and lib/rewrite.h know two headers. There is no translation between
  * the families: an IPv6 client of a container without IPv6 is served by the engine's proxy.
@@ -16,6 +19,7 @@
 #include "lib/guard.h"
 #include "lib/icmp.h"
 #include "lib/publish.h"
+#include "lib/quick.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
 
@@ -31,6 +35,26 @@ INLINE void count_packet(const struct packet *p, bool out)
 {
 	count(out ? KEDGE_COUNT_OUT_PACKETS : KEDGE_COUNT_IN_PACKETS, 1);
 	count(out ? KEDGE_COUNT_OUT_BYTES : KEDGE_COUNT_IN_BYTES, p->len);
+}
+
+/* A verdict, or NOT_QUICK, and p is zero again. */
+INLINE int known_flow(struct __sk_buff *skb, __u32 from, struct packet *p)
+{
+	__u8 kind = 0;
+	int act = quick(skb, from, p, &kind);
+
+	if (act == NOT_QUICK) {
+		__builtin_memset(p, 0, sizeof(*p));
+		return act;
+	}
+	if (act == TC_ACT_SHOT)
+		return drop(skb, p, from ? KEDGE_HOOK_CONTAINER : KEDGE_HOOK_UPLINK, KEDGE_DROP_REWRITE);
+	if (kind == KEDGE_WAY_HOST)
+		return act;
+	if (from && kind == KEDGE_WAY_PEER)
+		count(KEDGE_COUNT_HAIRPIN_PACKETS, 1);
+	count_packet(p, kind == KEDGE_WAY_OUT);
+	return act;
 }
 
 INLINE int to_container(struct __sk_buff *skb, const struct packet *p, const struct kedge_endpoint *ep, bool ether)
@@ -90,14 +114,14 @@ INLINE int icmp_error_in(struct __sk_buff *skb, struct packet *p, bool ether, bo
 	c = icmp_inner(skb, p, &in) < 0 ? NULL : ct_find(&in.t);
 	if (!c || c->xlate != KEDGE_XLATE_DST)		/* about the host's own traffic */
 		return inside ? drop(skb, p, KEDGE_HOOK_UPLINK, KEDGE_DROP_NO_FLOW) : TC_ACT_UNSPEC;
-	struct kedge_ct copy = *c;
+	struct kedge_backend to = { .addr = c->addr, .generation = c->generation, .port = c->port };
 
-	ep = endpoint_of(&copy.addr, copy.generation);
+	ep = endpoint_of(&to.addr, to.generation);
 	if (!ep)
 		return drop(skb, p, KEDGE_HOOK_UPLINK, KEDGE_DROP_NO_ENDPOINT);
 	if (decrement_ttl(skb, p) < 0)
 		return drop(skb, p, KEDGE_HOOK_UPLINK, KEDGE_DROP_TTL);
-	if (icmp_error_rewrite(skb, p, &in, &copy, true) < 0)
+	if (icmp_error_rewrite(skb, p, &in, &to, true) < 0)
 		return drop(skb, p, KEDGE_HOOK_UPLINK, KEDGE_DROP_REWRITE);
 	count(KEDGE_COUNT_ICMP_TRANSLATED, 1);
 	return to_container(skb, p, ep, ether);
@@ -153,12 +177,24 @@ INLINE int uplink(struct __sk_buff *skb, __u32 l3, bool ether)
 	struct kedge_publish *pub;
 	struct packet p = {};
 	struct kedge_ct *c;
+	struct scratch *s;
 	bool local, inside;
 	enum parse r;
+	__u32 epoch;
+	int act;
 
 	/* Not for us: somebody captures, or a bridge floods. */
 	if (!is_ip(skb) || skb->pkt_type != PACKET_HOST)
 		return TC_ACT_UNSPEC;
+	if (ether) {
+		act = known_flow(skb, 0, &p);
+		if (act != NOT_QUICK)
+			return act;
+	}
+	s = scratch_get();
+	if (!s)
+		return TC_ACT_UNSPEC;		/* there is one for every processor */
+	epoch = epoch_now();
 	r = parse(skb, l3, &p);
 	if (r == PARSE_BAD)
 		return TC_ACT_UNSPEC;		/* the host's stack knows what to say */
@@ -182,6 +218,7 @@ INLINE int uplink(struct __sk_buff *skb, __u32 l3, bool ether)
 		if (ep) {
 			to.addr = c->addr;
 			to.port = c->port;
+			way_peer(&c->way, ep, 0, epoch);
 			ct_touch(c, &p);
 			return forward_in(skb, &p, ep, &to.addr, to.port, ether, KEDGE_HOOK_UPLINK);
 		}
@@ -201,7 +238,8 @@ INLINE int uplink(struct __sk_buff *skb, __u32 l3, bool ether)
 	ep = endpoint_of(&to.addr, to.generation);
 	if (!ep)
 		return drop(skb, &p, KEDGE_HOOK_UPLINK, KEDGE_DROP_NO_ENDPOINT);
-	if (ct_create(&p, &to.addr, to.port, KEDGE_XLATE_DST, &p.t.daddr, p.t.dport, to.generation, false) < 0)
+	way_peer(&s->way, ep, 0, epoch);
+	if (ct_create(&p, &to.addr, to.port, KEDGE_XLATE_DST, &p.t.daddr, p.t.dport, to.generation, false, s) < 0)
 		return drop(skb, &p, KEDGE_HOOK_UPLINK, KEDGE_DROP_NO_PORT);
 	count(KEDGE_COUNT_FLOWS_PUBLISHED, 1);
 	return forward_in(skb, &p, ep, &to.addr, to.port, ether, KEDGE_HOOK_UPLINK);
@@ -228,8 +266,21 @@ struct way {				/* out, by the host's routes */
 	struct bpf_redir_neigh next;
 };
 
-/* 0, or negative: nowhere. */
-INLINE int route(struct __sk_buff *skb, const struct packet *p, __u32 bridge_ifindex, struct way *w)
+/* What the routes have said, for the next packets of the flow. */
+INLINE void way_out(struct kedge_way *k, const struct way *w, const struct bpf_fib_lookup *f, __u32 from, __u32 epoch)
+{
+	k->kind = KEDGE_WAY_OUT;
+	k->ifindex = w->ifindex;
+	k->from = from;
+	k->epoch = epoch;
+	k->mtu = w->mtu;
+	__builtin_memcpy(k->dst, f->dmac, 6);
+	__builtin_memcpy(k->src, f->smac, 6);
+	k->until = bpf_ktime_get_boot_ns() + ROUTE_HOLDS_NS;
+}
+
+/* 0, or negative: nowhere. quick: what it says for the next packets; untouched where it cannot be said. */
+INLINE int route(struct __sk_buff *skb, const struct packet *p, __u32 bridge_ifindex, __u32 epoch, struct way *w, struct kedge_way *quick)
 {
 	struct bpf_fib_lookup f = { .family = p->v6 ? AF_INET6 : AF_INET, .l4_protocol = p->t.proto, .ifindex = bridge_ifindex };
 	long r;
@@ -258,6 +309,8 @@ INLINE int route(struct __sk_buff *skb, const struct packet *p, __u32 bridge_ifi
 		__builtin_memcpy(w->next.ipv6_nh, f.ipv6_dst, 16);
 	else
 		w->next.ipv4_nh = f.ipv4_dst;
+	if (w->mtu && bpf_map_lookup_elem(&ethers, &w->ifindex))
+		way_out(quick, w, &f, skb->ifindex, epoch);
 	return 0;
 }
 
@@ -273,7 +326,7 @@ INLINE bool port_ok(__u16 host_order)
  */
 enum { TRIES_RANDOM = 8, TRIES_NEXT = 24, PORTS_LOW = 32768 - 1024, PORTS = PORTS_LOW + 65536 - 61000 };
 
-INLINE int masquerade(struct packet *p, const struct kedge_endpoint *ep, __u32 out, struct kedge_backend *to)
+INLINE int masquerade(struct packet *p, const struct kedge_endpoint *ep, __u32 out, struct kedge_backend *to, struct scratch *s)
 {
 	struct kedge_source_addr_key k = { .ifindex = out, .v6 = p->v6 };
 	struct kedge_addr *src = bpf_map_lookup_elem(&sources, &k);
@@ -289,7 +342,7 @@ INLINE int masquerade(struct packet *p, const struct kedge_endpoint *ep, __u32 o
 			pick = i <= TRIES_RANDOM ? bpf_get_prandom_u32() % PORTS : (pick + 1) % PORTS;
 			to->port = bpf_htons((__u16)(pick < PORTS_LOW ? 1024 + pick : 61000 + (pick - PORTS_LOW)));
 		}
-		if (ct_create(p, &to->addr, to->port, KEDGE_XLATE_SRC, &p->t.saddr, p->t.sport, ep->generation, true) == 0) {
+		if (ct_create(p, &to->addr, to->port, KEDGE_XLATE_SRC, &p->t.saddr, p->t.sport, ep->generation, true, s) == 0) {
 			count(KEDGE_COUNT_FLOWS_MASQUERADED, 1);
 			return 0;
 		}
@@ -330,11 +383,10 @@ INLINE int forward_out(struct __sk_buff *skb, struct packet *p, const struct ked
 }
 
 /* An ICMP error a container sends about a flow. TC_ACT_UNSPEC: about none of ours. */
-INLINE int icmp_error_out(struct __sk_buff *skb, struct packet *p, const struct kedge_endpoint *ep)
+INLINE int icmp_error_out(struct __sk_buff *skb, struct packet *p, const struct kedge_endpoint *ep, struct way *w, struct scratch *s)
 {
 	struct kedge_endpoint *peer;
 	struct inner in = {};
-	struct way w = {};
 	struct kedge_ct *c;
 
 	if (icmp_inner(skb, p, &in) < 0)
@@ -342,12 +394,12 @@ INLINE int icmp_error_out(struct __sk_buff *skb, struct packet *p, const struct 
 	c = ct_find(&in.t);
 	if (!c || c->xlate != KEDGE_XLATE_SRC || c->generation != ep->generation)
 		return TC_ACT_UNSPEC;
-	struct kedge_ct copy = *c;
+	struct kedge_backend to = { .addr = c->addr, .generation = c->generation, .port = c->port };
 
 	peer = bpf_map_lookup_elem(&endpoints, &p->t.daddr);
-	if (!peer && (route(skb, p, ep->bridge_ifindex, &w) < 0 || w.too_big))
+	if (!peer && (route(skb, p, ep->bridge_ifindex, 0, w, &s->way) < 0 || w->too_big))
 		return dropped(skb, p, KEDGE_DROP_NO_ROUTE);
-	if (icmp_error_rewrite(skb, p, &in, &copy, false) < 0)
+	if (icmp_error_rewrite(skb, p, &in, &to, false) < 0)
 		return dropped(skb, p, KEDGE_DROP_REWRITE);
 	count(KEDGE_COUNT_ICMP_TRANSLATED, 1);
 	if (peer) {
@@ -355,11 +407,25 @@ INLINE int icmp_error_out(struct __sk_buff *skb, struct packet *p, const struct 
 		return to_container(skb, p, peer, true);
 	}
 	count_packet(p, true);
-	return bpf_redirect_neigh(w.ifindex, &w.next, sizeof(w.next), 0);
+	return bpf_redirect_neigh(w->ifindex, &w->next, sizeof(w->next), 0);
+}
+
+/* For the host itself. Not over the bridge, which would find only after a long search (and the host's bridge filter) that it is meant. */
+INLINE int pass_host(struct __sk_buff *skb, const struct packet *p, const struct kedge_endpoint *ep, __u32 epoch)
+{
+	struct kedge_to_host h = { .from = skb->ifindex, .epoch = epoch };
+
+	if (!ep)
+		return TC_ACT_UNSPEC;
+	h.bridge_ifindex = ep->bridge_ifindex;
+	/* Remembered for what may go on. */
+	if (p->t.proto == IPPROTO_UDP || (p->t.proto == IPPROTO_TCP && !(p->tcp_flags & TCP_SYN) && !p->later_fragment))
+		(void)map_put(&to_host, &p->t, &h, BPF_ANY);
+	return (int)bpf_redirect(h.bridge_ifindex, BPF_F_INGRESS);
 }
 
 /* To an address of the host: a published port goes straight to its container, anything else to the host. */
-INLINE int to_host(struct __sk_buff *skb, struct packet *p, bool fresh)
+INLINE int call_host(struct __sk_buff *skb, struct packet *p, const struct kedge_endpoint *from, bool fresh, __u32 epoch, struct scratch *s)
 {
 	struct kedge_backend to = {};
 	struct kedge_endpoint *ep;
@@ -367,18 +433,19 @@ INLINE int to_host(struct __sk_buff *skb, struct packet *p, bool fresh)
 
 	pub = fresh ? publish_find(&p->t.daddr, p->t.dport, p->t.proto, true) : NULL;
 	if (!pub || pub->flags & KEDGE_PUBLISH_GUARDED || addr_link_local(&p->t.daddr))
-		return TC_ACT_UNSPEC;
+		return pass_host(skb, p, from, epoch);
 	if (!source_allowed(pub, &p->t.saddr))
 		return dropped(skb, p, KEDGE_DROP_SOURCE);
 	if (backend_pick(pub, &p->t.saddr, p->t.sport, p->t.dport, &to) < 0)
 		return dropped(skb, p, pub->lb ? KEDGE_DROP_NO_BACKEND : KEDGE_DROP_NO_ENDPOINT);
 	/* A container that talks to itself would see its own address as the sender's: the proxy stands between. */
 	if (addr_same(&to.addr, &p->t.saddr))
-		return TC_ACT_UNSPEC;
+		return pass_host(skb, p, from, epoch);
 	ep = endpoint_of(&to.addr, to.generation);
 	if (!ep)
 		return dropped(skb, p, KEDGE_DROP_NO_ENDPOINT);
-	if (ct_create(p, &to.addr, to.port, KEDGE_XLATE_DST, &p->t.daddr, p->t.dport, to.generation, false) < 0)
+	way_peer(&s->way, ep, skb->ifindex, epoch);
+	if (ct_create(p, &to.addr, to.port, KEDGE_XLATE_DST, &p->t.daddr, p->t.dport, to.generation, false, s) < 0)
 		return dropped(skb, p, KEDGE_DROP_NO_PORT);
 	count(KEDGE_COUNT_FLOWS_PUBLISHED, 1);
 	bpf_skb_change_type(skb, PACKET_HOST);
@@ -394,12 +461,21 @@ int kedge_container(struct __sk_buff *skb)
 	struct packet p = {};
 	struct kedge_ct *c;
 	struct way w = {};
+	struct scratch *s;
 	bool local, ports;
 	enum parse r;
+	__u32 epoch;
 	int why;
 
 	if (!is_ip(skb))
 		return TC_ACT_UNSPEC;
+	why = known_flow(skb, skb->ifindex, &p);
+	if (why != NOT_QUICK)
+		return why;
+	s = scratch_get();
+	if (!s)
+		return TC_ACT_SHOT;		/* there is one for every processor */
+	epoch = epoch_now();
 	r = parse(skb, ETH_HLEN, &p);
 	if (r == PARSE_BAD)
 		return dropped(skb, &p, KEDGE_DROP_MALFORMED);
@@ -416,7 +492,7 @@ int kedge_container(struct __sk_buff *skb)
 	local = is_local(&p.t.daddr);
 	ports = r == PARSE_OK && !p.icmp_error;
 	if (ep && own && r == PARSE_OK && p.icmp_error) {
-		why = icmp_error_out(skb, &p, ep);
+		why = icmp_error_out(skb, &p, ep, &w, s);
 		if (why != TC_ACT_UNSPEC)
 			return why;
 	}
@@ -428,8 +504,10 @@ int kedge_container(struct __sk_buff *skb)
 		to.addr = c->addr;
 		to.port = c->port;
 		peer = local ? NULL : bpf_map_lookup_elem(&endpoints, &p.t.daddr);
-		if (!peer && route(skb, &p, ep->bridge_ifindex, &w) < 0)
+		if (!peer && route(skb, &p, ep->bridge_ifindex, epoch, &w, &c->way) < 0)
 			return dropped(skb, &p, KEDGE_DROP_NO_ROUTE);
+		if (peer)
+			way_peer(&c->way, peer, skb->ifindex, epoch);
 		ct_touch(c, &p);
 		return forward_out(skb, &p, own, &to.addr, to.port, &w, peer);
 	}
@@ -439,6 +517,7 @@ int kedge_container(struct __sk_buff *skb)
 		if (peer) {
 			to.addr = c->addr;
 			to.port = c->port;
+			way_peer(&c->way, peer, skb->ifindex, epoch);
 			ct_touch(c, &p);
 			bpf_skb_change_type(skb, PACKET_HOST);
 			count(KEDGE_COUNT_HAIRPIN_PACKETS, 1);
@@ -452,9 +531,9 @@ int kedge_container(struct __sk_buff *skb)
 			/* The host itself by the gateway's address, but not what other networks publish there. */
 			if (!addr_same(&p.t.daddr, &own->gateway) || (ports && has_ports(p.t.proto) && publish_find(&p.t.daddr, p.t.dport, p.t.proto, true)))
 				return dropped(skb, &p, KEDGE_DROP_ISOLATED);
-			return TC_ACT_UNSPEC;
+			return pass_host(skb, &p, ep, epoch);
 		}
-		return to_host(skb, &p, ep && own && ports && has_ports(p.t.proto) && !p.later_fragment);
+		return call_host(skb, &p, ep, ep && own && ports && has_ports(p.t.proto) && !p.later_fragment, epoch, s);
 	}
 	other = net_of(&p.t.daddr);
 	if (other) {
@@ -477,7 +556,7 @@ int kedge_container(struct __sk_buff *skb)
 		return dropped(skb, &p, KEDGE_DROP_NO_FLOW);
 	if (!ports || p.later_fragment)
 		return dropped(skb, &p, KEDGE_DROP_FRAGMENT);
-	if (route(skb, &p, ep->bridge_ifindex, &w) < 0)
+	if (route(skb, &p, ep->bridge_ifindex, epoch, &w, &s->way) < 0)
 		return dropped(skb, &p, KEDGE_DROP_NO_ROUTE);
 	if (w.too_big) {
 		why = p.dont_fragment ? icmp_reply(skb, &p, &own->gateway, REPLY_TOO_BIG, w.mtu) : TC_ACT_UNSPEC;
@@ -486,12 +565,50 @@ int kedge_container(struct __sk_buff *skb)
 	if (own->flags & KEDGE_NET_ROUTED) {
 		to.addr = p.t.saddr;
 		to.port = p.t.sport;
-		why = ct_create(&p, &to.addr, to.port, KEDGE_XLATE_SRC, &p.t.saddr, p.t.sport, ep->generation, false) < 0 ? KEDGE_DROP_NO_PORT : 0;
+		why = ct_create(&p, &to.addr, to.port, KEDGE_XLATE_SRC, &p.t.saddr, p.t.sport, ep->generation, false, s) < 0 ? KEDGE_DROP_NO_PORT : 0;
 		/* KEDGE_DROP_UNPUBLISHED is 0 and no answer of ours here. */
 	} else {
-		why = masquerade(&p, ep, w.ifindex, &to);
+		why = masquerade(&p, ep, w.ifindex, &to, s);
 	}
 	if (why)
 		return dropped(skb, &p, (enum kedge_drop)why);
 	return forward_out(skb, &p, own, &to.addr, to.port, &w, NULL);
+}
+
+/* ---- host -> container ---- */
+
+/* At the bridge's egress: what the host sends to a container over it. The bridge would ask its table of addresses for what ours knows. */
+SEC("tc")
+int kedge_bridge(struct __sk_buff *skb)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct kedge_endpoint *ep;
+	struct kedge_addr a;
+	const __u16 *to;
+	__u16 mac[3];
+
+	if (!is_ip(skb))
+		return TC_ACT_UNSPEC;
+	if (skb->protocol == bpf_htons(ETH_P_IP)) {
+		struct iphdr *ip = data + ETH_HLEN;
+
+		if ((void *)(ip + 1) > end)
+			return TC_ACT_UNSPEC;
+		addr_v4(&a, ip->daddr);
+	} else {
+		struct ipv6hdr *ip = data + ETH_HLEN;
+
+		if ((void *)(ip + 1) > end)
+			return TC_ACT_UNSPEC;
+		addr_v6(&a, &ip->daddr);
+	}
+	__builtin_memcpy(mac, data, 6);
+	ep = bpf_map_lookup_elem(&endpoints, &a);
+	if (!ep || ep->bridge_ifindex != skb->ifindex)
+		return TC_ACT_UNSPEC;
+	/* A neighbour entry somebody made by hand may say another. */
+	to = (const __u16 *)ep->mac;
+	if (mac[0] != to[0] || mac[1] != to[1] || mac[2] != to[2])
+		return TC_ACT_UNSPEC;
+	return (int)bpf_redirect(ep->host_ifindex, 0);
 }

@@ -51,7 +51,7 @@ INLINE int icmp_inner(struct __sk_buff *skb, const struct packet *p, struct inne
  * An ICMP error about a flow of ours: in the quoted packet the other end's view of us becomes ours (its source when the error
  * travels to the container, its destination when it comes from there); outside, the address the error goes to or comes from.
  */
-INLINE int icmp_error_rewrite(struct __sk_buff *skb, const struct packet *p, const struct inner *in, const struct kedge_ct *c, bool to_container)
+INLINE int icmp_error_rewrite(struct __sk_buff *skb, const struct packet *p, const struct inner *in, const struct kedge_backend *c, bool to_container)
 {
 	__u32 icsum = p->l4 + offsetof(struct icmphdr, checksum);
 	__u32 diff = addr_diff(to_container ? &in->t.daddr : &in->t.saddr, &c->addr);

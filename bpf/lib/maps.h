@@ -18,6 +18,13 @@ struct {				/* flows that nobody has confirmed: see nat.h */
 	__type(value, struct kedge_ct);
 } young SEC(".maps");
 
+struct {				/* no state: what the tables have said before */
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, KEDGE_TO_HOST_MAX);
+	__type(key, struct kedge_tuple);
+	__type(value, struct kedge_to_host);
+} to_host SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 16384);
@@ -89,6 +96,14 @@ struct {				/* interface -> source address of what leaves there */
 	__type(value, struct kedge_addr);
 } sources SEC(".maps");
 
+struct {				/* Ethernet devices the host's routes may name */
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, __u32);
+} ethers SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, KEDGE_FRAG_MAX);
@@ -120,6 +135,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
 	__type(value, struct kedge_control);
 } control SEC(".maps");
@@ -164,6 +180,14 @@ INLINE struct kedge_control *control_get(void)
 	__u32 zero = 0;
 
 	return bpf_map_lookup_elem(&control, &zero);
+}
+
+/* To be read before the tables whose answer is to be remembered. */
+INLINE __u32 epoch_now(void)
+{
+	struct kedge_control *c = control_get();
+
+	return c ? *(volatile __u32 *)&c->epoch : 0;
 }
 
 /* May another event be told? If not it counts, and the next one says so. Races between processors blur the limit, no more. */

@@ -91,57 +91,91 @@ static __attribute__((noinline)) int ct_grow(const struct packet *p)
 	return 1;
 }
 
+INLINE void ct_seen(struct kedge_ct *c, bool tcp, __u8 tcp_flags, __u16 len, __u64 now)
+{
+	c->seen = now;
+	c->packets++;
+	c->bytes += len;
+	if (!(c->flags & (KEDGE_CT_REPLIED | KEDGE_CT_ORIGIN)))
+		c->flags |= KEDGE_CT_REPLIED;
+	if (!tcp)
+		return;
+	if (!(tcp_flags & TCP_SYN) && !(c->flags & KEDGE_CT_CONFIRMED))
+		c->flags |= KEDGE_CT_CONFIRMED;
+	if (tcp_flags & (TCP_FIN | TCP_RST))
+		c->flags |= (tcp_flags & TCP_RST ? KEDGE_CT_RST : 0) | (tcp_flags & TCP_FIN ? KEDGE_CT_FIN : 0);
+}
+
 /* The last that is done with c, which may be another flow's afterwards. */
 INLINE void ct_touch(struct kedge_ct *c, const struct packet *p)
 {
 	bool grow = c->flags & KEDGE_CT_YOUNG;
 
-	c->seen = bpf_ktime_get_boot_ns();
-	c->packets++;
-	c->bytes += p->len;
-	if (!(c->flags & (KEDGE_CT_REPLIED | KEDGE_CT_ORIGIN)))
-		c->flags |= KEDGE_CT_REPLIED;
-	if (p->t.proto == IPPROTO_TCP && !p->later_fragment) {
-		if (!(p->tcp_flags & TCP_SYN) && !(c->flags & KEDGE_CT_CONFIRMED))
-			c->flags |= KEDGE_CT_CONFIRMED;
-		if (p->tcp_flags & (TCP_FIN | TCP_RST))
-			c->flags |= (p->tcp_flags & TCP_RST ? KEDGE_CT_RST : 0) | (p->tcp_flags & TCP_FIN ? KEDGE_CT_FIN : 0);
-	} else if (p->t.proto == IPPROTO_SCTP) {
+	ct_seen(c, p->t.proto == IPPROTO_TCP && !p->later_fragment, p->tcp_flags, p->len, bpf_ktime_get_boot_ns());
+	if (p->t.proto == IPPROTO_SCTP)
 		c->flags = (__u8)((c->flags & ~(p->sctp >> 8)) | p->sctp);
-	}
 	if (grow)
 		ct_grow(p);
 }
 
+/* What is too large for the stack: a new entry, and the way its packets go. */
+struct scratch {
+	struct kedge_ct v;
+	struct kedge_way way;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct scratch);
+} scratch SEC(".maps");
+
+/* With no way known. */
+INLINE struct scratch *scratch_get(void)
+{
+	__u32 zero = 0;
+	struct scratch *s = bpf_map_lookup_elem(&scratch, &zero);
+
+	if (s)
+		s->way.until = 0;
+	return s;
+}
+
 /*
  * Both entries, the reverse one first: it is the one that can collide (its port was chosen). fresh: it must be free, or spent. There is none of the
- * packet's own tuple. 0 or negative.
+ * packet's own tuple. s->way is the way of this direction. 0 or negative.
  */
 INLINE int ct_create(const struct packet *p, const struct kedge_addr *addr, __u16 port, __u8 xlate, const struct kedge_addr *back_addr,
-		     __u16 back_port, __u32 generation, bool fresh)
+		     __u16 back_port, __u32 generation, bool fresh, struct scratch *s)
 {
-	struct kedge_ct v = { .addr = *back_addr, .seen = bpf_ktime_get_boot_ns(), .generation = generation, .port = back_port,
-			      .xlate = xlate == KEDGE_XLATE_DST ? KEDGE_XLATE_SRC : KEDGE_XLATE_DST, .flags = KEDGE_CT_YOUNG };
-	struct kedge_ct *there;
+	struct kedge_ct *there, *v = &s->v;
 	struct kedge_tuple peer;
 
-	v.created = v.seen;
+	__builtin_memset(v, 0, sizeof(*v));
+	v->addr = *back_addr;
+	v->seen = v->created = bpf_ktime_get_boot_ns();
+	v->generation = generation;
+	v->port = back_port;
+	v->xlate = xlate == KEDGE_XLATE_DST ? KEDGE_XLATE_SRC : KEDGE_XLATE_DST;
+	v->flags = KEDGE_CT_YOUNG;
 	ct_peer(&p->t, addr, port, xlate, &peer);
 	/* Looked at first: an insertion that fails for what is there may have driven out another. */
 	there = ct_find(&peer);
-	if (there && fresh && !ct_spent(there, peer.proto, v.seen))
+	if (there && fresh && !ct_spent(there, peer.proto, v->seen))
 		return -1;
 	if (there)
 		ct_forget(&peer);
-	if (map_put(&young, &peer, &v, fresh ? BPF_NOEXIST : BPF_ANY) < 0)
+	if (map_put(&young, &peer, v, fresh ? BPF_NOEXIST : BPF_ANY) < 0)
 		return -1;
-	v.addr = *addr;
-	v.port = port;
-	v.xlate = xlate;
-	v.flags = KEDGE_CT_ORIGIN | KEDGE_CT_YOUNG;
-	v.packets = 1;
-	v.bytes = p->len;
-	if (map_put(&young, &p->t, &v, BPF_ANY) < 0) {
+	v->addr = *addr;
+	v->port = port;
+	v->xlate = xlate;
+	v->flags = KEDGE_CT_ORIGIN | KEDGE_CT_YOUNG;
+	v->packets = 1;
+	v->bytes = p->len;
+	v->way = s->way;
+	if (map_put(&young, &p->t, v, BPF_ANY) < 0) {
 		bpf_map_delete_elem(&young, &peer);
 		return -1;
 	}

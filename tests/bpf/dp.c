@@ -13,7 +13,7 @@
  * The data path, packet by packet: what goes in, the verdict, what comes out, why it was dropped, how many entries of flows there are then. A
  * story starts from empty tables of flows; its steps follow each other. Every story is told twice, over IPv4 and over IPv6.
  */
-enum verdict { PASS, TO_CONTAINER, OUT, BACK, DROP };	/* BACK: an error returned to the sender */
+enum verdict { PASS, TO_HOST, TO_CONTAINER, OUT, BACK, DROP };	/* BACK: an error returned to the sender */
 
 struct step {
 	const char *story;		/* begins one; NULL goes on */
@@ -21,7 +21,7 @@ struct step {
 	struct pkt in;
 	enum verdict verdict;
 	enum kedge_drop why;		/* of DROP */
-	struct pkt out;			/* of the others, but PASS: what comes out is what went in */
+	struct pkt out;			/* of the others, but PASS and TO_HOST: what comes out is what went in */
 	int flows;			/* entries afterwards; 0: not looked at, NONE: none */
 	uint16_t segment;
 	unsigned age;			/* seconds that pass before */
@@ -192,9 +192,9 @@ static const struct step steps[] = {
 	  { .src = OTHER, .dst = WEB, .kind = UDP, .sport = 5001, .dport = 53, .ttl = 63 }, 2 },
 	{ NULL, FROM_WEB, { .src = WEB, .dst = OTHER, .kind = UDP, .sport = 53, .dport = 5001 }, TO_CONTAINER, 0,
 	  { .src = GATEWAY, .dst = OTHER, .kind = UDP, .sport = 5353, .dport = 5001, .ttl = 63 }, 2 },
-	{ "its own published port goes by the proxy", FROM_WEB, { .src = WEB, .dst = HOST, .kind = TCP, .sport = 5001, .dport = 8080, .flags = 'S' }, PASS, .flows = NONE },
-	{ "the host's own port", FROM_WEB, { .src = WEB, .dst = HOST, .kind = TCP, .sport = 5001, .dport = 22, .flags = 'S' }, PASS, .flows = NONE },
-	{ "ping to the host", FROM_WEB, { .src = WEB, .dst = GATEWAY, .kind = PING, .sport = 7 }, PASS, .flows = NONE },
+	{ "its own published port goes by the proxy", FROM_WEB, { .src = WEB, .dst = HOST, .kind = TCP, .sport = 5001, .dport = 8080, .flags = 'S' }, TO_HOST, .flows = NONE },
+	{ "the host's own port", FROM_WEB, { .src = WEB, .dst = HOST, .kind = TCP, .sport = 5001, .dport = 22, .flags = 'S' }, TO_HOST, .flows = NONE },
+	{ "ping to the host", FROM_WEB, { .src = WEB, .dst = GATEWAY, .kind = PING, .sport = 7 }, TO_HOST, .flows = NONE },
 
 	/* isolation */
 	{ "a neighbour", FROM_WEB, { .src = WEB, .dst = WEB2, .kind = TCP, .sport = 5001, .dport = 80, .flags = 'S' }, PASS, .flows = NONE },
@@ -208,7 +208,7 @@ static const struct step steps[] = {
 	{ "multicast stays on the bridge", FROM_WEB, { .src = WEB, .dst = GROUP, .kind = UDP, .sport = 1, .dport = 1 }, PASS, .flows = NONE },
 	{ "internal: not out", FROM_INNER, { .src = INNER, .dst = CLIENT, .kind = UDP, .sport = 1, .dport = 1 }, DROP, KEDGE_DROP_ISOLATED, .flows = NONE },
 	{ "internal: not to the host's addresses", FROM_INNER, { .src = INNER, .dst = HOST, .kind = UDP, .sport = 1, .dport = 5353 }, DROP, KEDGE_DROP_ISOLATED, .flows = NONE },
-	{ "internal: to its gateway", FROM_INNER, { .src = INNER, .dst = INNER_GATEWAY, .kind = UDP, .sport = 1, .dport = 53 }, PASS, .flows = NONE },
+	{ "internal: to its gateway", FROM_INNER, { .src = INNER, .dst = INNER_GATEWAY, .kind = UDP, .sport = 1, .dport = 53 }, TO_HOST, .flows = NONE },
 
 	/* routed */
 	{ "routed: out with its own address, and back", FROM_ROUTED, { .src = ROUTED, .dst = CLIENT, .kind = UDP, .sport = 40001, .dport = 9 }, OUT, 0,
@@ -306,7 +306,7 @@ static void step_run(const char *story, unsigned n, const struct step *s, bool v
 	static uint8_t in[PKT_MAX], out[PKT_MAX], want[PKT_MAX];
 	const uint8_t *dst, *src;
 	size_t in_n, out_n = 0, want_n;
-	static const int codes[] = { [PASS] = TC_ACT_UNSPEC, [TO_CONTAINER] = TC_ACT_REDIRECT, [OUT] = TC_ACT_REDIRECT, [BACK] = TC_ACT_REDIRECT,
+	static const int codes[] = { [PASS] = TC_ACT_UNSPEC, [TO_HOST] = TC_ACT_REDIRECT, [TO_CONTAINER] = TC_ACT_REDIRECT, [OUT] = TC_ACT_REDIRECT, [BACK] = TC_ACT_REDIRECT,
 				     [DROP] = TC_ACT_SHOT };
 	unsigned before = failed;
 	char text[96];
@@ -331,8 +331,8 @@ static void step_run(const char *story, unsigned n, const struct step *s, bool v
 	}
 	if (s->verdict != DROP) {
 		learn(s, out, v6);
-		frame(s->hook, s->verdict != PASS, s, &dst, &src);
-		want_n = pkt_make(s->verdict == PASS ? &s->in : &s->out, v6, dst, src, want);
+		frame(s->hook, s->verdict > TO_HOST, s, &dst, &src);
+		want_n = pkt_make(s->verdict <= TO_HOST ? &s->in : &s->out, v6, dst, src, want);
 		if (want_n != out_n || memcmp(want, out, out_n)) {
 			complain(story, n, v6, "the packet that came out is another one");
 			hex("got ", out, out_n);

@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/pkt_cls.h>
 #include <net/if.h>
 #include <sched.h>
 #include <stdarg.h>
@@ -16,7 +17,7 @@
 static const char setup[] =
 	"set -e; ip link set lo up\n"
 	"ip link add up0 address 02:00:00:00:00:01 type veth peer name far0; ip link set far0 up; ip link set up0 up\n"
-	"ip link add small0 mtu 1400 type veth peer name small1; ip link set small1 up; ip link set small0 up\n"
+	"ip link add small0 address 02:00:00:00:00:11 mtu 1400 type veth peer name small1; ip link set small1 up; ip link set small0 up\n"
 	"ip link add br0 address 02:42:00:00:00:01 type bridge; ip link set br0 up; ip link add b0 master br0 type veth peer name b1; ip link set b0 up; ip link set b1 up\n"
 	"for i in 1 2 3 4 5; do ip link add v$i type veth peer name w$i; ip link set v$i up; done\n"
 	"ip addr add 192.0.2.1/24 dev up0; ip addr add 198.51.100.1/24 dev small0; ip addr add 172.17.0.1/16 dev br0\n"
@@ -62,6 +63,17 @@ void rig_endpoint(struct rig *r, enum who w, enum hook at, uint32_t generation, 
 		set(r->dp->maps.endpoints, &k, &v);
 	else
 		(void)bpf_map_delete_elem(bpf_map__fd(r->dp->maps.endpoints), &k);
+	rig_changed(r);
+}
+
+void rig_changed(struct rig *r)
+{
+	struct kedge_control c = { 0 };
+	uint32_t zero = 0;
+
+	(void)bpf_map_lookup_elem(bpf_map__fd(r->dp->maps.control), &zero, &c);
+	c.epoch++;
+	set(r->dp->maps.control, &zero, &c);
 }
 
 void rig_publish(struct rig *r, enum who host, uint16_t host_port, uint8_t proto, enum who to, uint16_t port, uint32_t generation, bool v6,
@@ -148,6 +160,7 @@ int rig_new(struct rig *r)
 	}
 	up = if_nametoindex("up0");
 	r->ifindex[UPLINK] = r->ifindex[UPLINK_L3] = up;
+	r->ifindex[BRIDGE] = if_nametoindex("br0");
 	for (int i = FROM_WEB; i < HOOK_COUNT; i++) {
 		char name[IF_NAMESIZE];
 
@@ -247,16 +260,35 @@ void rig_age(struct rig *r, uint64_t seconds)
 	age(r->dp->maps.young, seconds);
 }
 
-int rig_run(struct rig *r, enum hook h, const uint8_t *in, size_t n, uint16_t segment, uint8_t *out, size_t *out_n)
+static int run(struct rig *r, enum hook h, const uint8_t *in, size_t n, uint16_t segment, uint32_t repeat, struct bpf_test_run_opts *o)
 {
 	struct __sk_buff ctx = { .ifindex = r->ifindex[h], .ingress_ifindex = r->ifindex[h], .gso_size = segment, .gso_segs = segment ? 2 : 0 };
-	const struct bpf_program *prog = h == UPLINK ? r->dp->progs.kedge_uplink : h == UPLINK_L3 ? r->dp->progs.kedge_uplink_l3 : r->dp->progs.kedge_container;
-	LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = in, .data_size_in = (uint32_t)n, .data_out = out, .data_size_out = PKT_MAX, .ctx_in = &ctx,
-		    .ctx_size_in = sizeof(ctx), .repeat = 1);
-	int rc = bpf_prog_test_run_opts(bpf_program__fd(prog), &o);
+	const struct bpf_program *progs[HOOK_COUNT] = { [UPLINK] = r->dp->progs.kedge_uplink, [UPLINK_L3] = r->dp->progs.kedge_uplink_l3,
+							[BRIDGE] = r->dp->progs.kedge_bridge };
+
+	o->data_in = in;
+	o->data_size_in = (uint32_t)n;
+	o->ctx_in = &ctx;
+	o->ctx_size_in = sizeof(ctx);
+	o->repeat = (int)repeat;
+	return bpf_prog_test_run_opts(bpf_program__fd(progs[h] ? progs[h] : r->dp->progs.kedge_container), o);
+}
+
+int rig_run(struct rig *r, enum hook h, const uint8_t *in, size_t n, uint16_t segment, uint8_t *out, size_t *out_n)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, o, .data_out = out, .data_size_out = PKT_MAX);
+	int rc = run(r, h, in, n, segment, 1, &o);
 
 	if (rc < 0)
 		return rc;
 	*out_n = o.data_size_out;
 	return (int)o.retval;
+}
+
+int rig_time(struct rig *r, enum hook h, const uint8_t *in, size_t len, uint32_t n)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, o);
+	int rc = run(r, h, in, len, 0, n, &o);
+
+	return rc < 0 ? rc : o.retval == TC_ACT_REDIRECT ? (int)o.duration : -EINVAL;
 }

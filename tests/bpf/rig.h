@@ -14,7 +14,7 @@
  * The programs of the data path, loaded without pins over tables of the test's own, in a network namespace of the test's own: a host with an uplink,
  * another one with a small MTU, a bridge, and interfaces that stand for veths. Programs run by BPF_PROG_TEST_RUN.
  */
-enum hook { UPLINK, UPLINK_L3, FROM_WEB, FROM_WEB2, FROM_OTHER, FROM_INNER, FROM_ROUTED, HOOK_COUNT };
+enum hook { UPLINK, UPLINK_L3, BRIDGE, FROM_WEB, FROM_WEB2, FROM_OTHER, FROM_INNER, FROM_ROUTED, HOOK_COUNT };
 
 struct rig {
 	struct dp_bpf *dp;
@@ -29,6 +29,7 @@ int rig_new(struct rig *r);			/* 0, 77 with a sentence when the kernel or the ri
 void rig_free(struct rig *r);
 void rig_clear(struct rig *r, struct bpf_map *m);
 void rig_endpoint(struct rig *r, enum who w, enum hook at, uint32_t generation, bool v6, bool there);
+void rig_changed(struct rig *r);			/* as the engine says after a change of a table */
 void rig_publish(struct rig *r, enum who host, uint16_t host_port, uint8_t proto, enum who to, uint16_t port, uint32_t generation, bool v6,
 		 const struct kedge_publish *more);
 uint64_t rig_drops(struct rig *r, enum kedge_drop why);
@@ -39,6 +40,8 @@ unsigned rig_grown(struct rig *r);		/* of these, of flows that are not young */
 void rig_age(struct rig *r, uint64_t seconds);	/* all flows were last seen so much earlier */
 /* Runs; the verdict, or negative. out has PKT_MAX bytes. segment: not 0, the packet is to be cut into segments of that payload. */
 int rig_run(struct rig *r, enum hook h, const uint8_t *in, size_t n, uint16_t segment, uint8_t *out, size_t *out_n);
+/* The same packet again and again, n times with what the program made of it before; nanoseconds a time, or negative. */
+int rig_time(struct rig *r, enum hook h, const uint8_t *in, size_t len, uint32_t n);
 const uint8_t *rig_mac(enum who w);
 struct kedge_addr rig_addr(enum who w, bool v6);
 

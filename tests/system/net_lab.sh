@@ -22,6 +22,11 @@ check "no such container" has "$(kedge net flows nobody 2>&1)" "No such containe
 bytes=$(api http://localhost/kedge/net/flows | python3 -c 'import json,sys; print(max(f["OutBytes"] for f in json.load(sys.stdin)))')
 check "bytes are counted" test "$bytes" -gt 100
 
+# Clients on this host call on containers, which are no loopback addresses to the kernel: their ports are free again as soon.
+if ls /sys/fs/bpf/kedge/*/link_kedge_connect4 >/dev/null 2>&1; then
+	check "ports are used again" equal "$(cat /proc/sys/net/ipv4/tcp_tw_reuse)" 1
+fi
+
 # drops
 client ip route add 172.16.0.0/12 via 192.0.2.1
 kedge net drops -f -n 1 >"$tmp/drops" &

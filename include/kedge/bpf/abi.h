@@ -9,7 +9,7 @@
  * next engine starts with fresh maps. Addresses are 16 bytes in network byte order, IPv4 mapped (::ffff:a.b.c.d); ports are in
  * network byte order.
  */
-#define KEDGE_ABI 4
+#define KEDGE_ABI 5
 
 struct kedge_addr {
 	__u32 w[4];
@@ -37,6 +37,32 @@ enum kedge_ct_flags {
 	KEDGE_CT_YOUNG = 32,		/* in the table of young flows */
 };
 
+enum kedge_way_kind {
+	KEDGE_WAY_PEER = 1,		/* into the container behind the veth ifindex */
+	KEDGE_WAY_OUT,			/* out of the Ethernet device ifindex */
+	KEDGE_WAY_HOST,			/* struct kedge_to_host */
+};
+
+/*
+ * Where a direction's packets go once the tables have been asked, so that the next one need not ask: see bpf/lib/quick.h. It holds while epoch is
+ * that of struct kedge_control and the time has not come.
+ */
+struct kedge_way {
+	__u64 until;			/* bpf_ktime_get_boot_ns(); 0: not known */
+	__u32 ifindex;
+	__u32 from;			/* the veth the packets come from; 0: any uplink */
+	__u32 epoch;
+	__u16 mtu;			/* OUT */
+	__u8 kind;
+	__u8 pad[5];
+	__u8 dst[6], src[6];		/* the Ethernet header */
+};
+_Static_assert(sizeof(struct kedge_way) == 40, "no hidden padding");
+
+struct kedge_to_host {			/* by tuple: a container's packets that are for the host itself; as long as epoch is the present one */
+	__u32 bridge_ifindex, from, epoch;
+};
+
 struct kedge_ct {			/* each flow has two entries, one a direction */
 	struct kedge_addr addr;		/* the new destination or source */
 	__u64 seen;			/* bpf_ktime_get_boot_ns() of the last packet */
@@ -46,8 +72,9 @@ struct kedge_ct {			/* each flow has two entries, one a direction */
 	__u16 port;
 	__u8 xlate;
 	__u8 flags;
+	struct kedge_way way;
 };
-_Static_assert(sizeof(struct kedge_ct) == 56, "shared");
+_Static_assert(sizeof(struct kedge_ct) == 96, "shared");
 
 struct kedge_endpoint {			/* by container address */
 	__u32 host_ifindex, bridge_ifindex, generation;
@@ -207,12 +234,13 @@ struct kedge_budget {			/* of events, while somebody listens */
 	__u32 events, suppressed;	/* told in it; left out since the last one told */
 };
 
-/* Index 0 of the control array. */
+/* Index 0 of the control array, which the engine has in its memory: each field is written by itself. */
 struct kedge_control {
 	__u32 armed;			/* the engine sweeps; a first flow need not wake it */
 	__u32 listeners;		/* drops go to the ring too */
 	__u32 ranges;			/* entries of the table of ranges: none, no look */
 	__u32 guarded;			/* the engine has guarded ports: some answers of containers are for its own sockets */
+	__u32 epoch;			/* goes up with every change of a table */
 };
 
 /*
@@ -223,7 +251,7 @@ struct kedge_control {
 #define KEDGE_GUARD_MASK 0xff000000u
 
 enum {
-	KEDGE_CT_MAX = 65536, KEDGE_YOUNG_MAX = 16384, KEDGE_LOCAL_MAX = 8192, KEDGE_FRAG_MAX = 4096,
+	KEDGE_CT_MAX = 65536, KEDGE_YOUNG_MAX = 16384, KEDGE_TO_HOST_MAX = 8192, KEDGE_LOCAL_MAX = 8192, KEDGE_FRAG_MAX = 4096,
 	KEDGE_LISTENERS_MAX = 1024,
 	KEDGE_EVENTS_MAX = 1000,	/* a second: more than anybody reads, a hundredth of a core of the engine's */
 	KEDGE_LB_SLOTS = 1021,		/* of a Maglev table; prime, a hundred times the backends of an edge host */

@@ -6,6 +6,7 @@
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -50,6 +51,12 @@ static bool is_named(struct datapath *d, const struct bpf_map *m, const void *ke
 	return map_get(d->seen, text) != NULL;
 }
 
+/* What the programs remember of the tables' answers holds no longer. */
+static void changed(struct datapath *d)
+{
+	__atomic_add_fetch(&d->control->epoch, 1, __ATOMIC_SEQ_CST);
+}
+
 int table_put(struct datapath *d, struct bpf_map *m, const void *key, const void *value, struct err *e)
 {
 	int r = bpf_map_update_elem(bpf_map__fd(m), key, value, BPF_ANY);
@@ -57,6 +64,7 @@ int table_put(struct datapath *d, struct bpf_map *m, const void *key, const void
 	if (r < 0)
 		return err_errno(e, -r, "cannot write to the table '%s'", bpf_map__name(m));
 	name_key(d, m, key, true);
+	changed(d);
 	return 0;
 }
 
@@ -65,12 +73,13 @@ int table_del(struct datapath *d, struct bpf_map *m, const void *key)
 	int r = bpf_map_delete_elem(bpf_map__fd(m), key);
 
 	name_key(d, m, key, false);
+	changed(d);
 	return r == -ENOENT ? 0 : r;
 }
 
-static int attach(uint32_t ifindex, const struct bpf_program *prog, struct err *e)
+static int attach(uint32_t ifindex, enum bpf_tc_attach_point at, const struct bpf_program *prog, struct err *e)
 {
-	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = BPF_TC_INGRESS);
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = at);
 	LIBBPF_OPTS(bpf_tc_opts, opts, .prog_fd = bpf_program__fd(prog), .handle = TC_HANDLE, .priority = TC_PRIORITY, .flags = BPF_TC_F_REPLACE);
 	char name[IF_NAMESIZE] = "?";
 	int r = bpf_tc_hook_create(&hook);
@@ -84,25 +93,42 @@ static int attach(uint32_t ifindex, const struct bpf_program *prog, struct err *
 	return 0;
 }
 
-static void detach(uint32_t ifindex)
+static void detach(uint32_t ifindex, enum bpf_tc_attach_point at)
 {
-	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = BPF_TC_INGRESS);
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = at);
 	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = TC_PRIORITY);
 
 	(void)bpf_tc_detach(&hook, &opts);
+}
+
+static size_t control_size(void)
+{
+	return (size_t)sysconf(_SC_PAGESIZE);	/* of an array that is smaller: what the kernel rounds it up to */
+}
+
+static int control_map(struct datapath *d, struct err *e)
+{
+	void *p = mmap(NULL, control_size(), PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(d->dp->maps.control), 0);
+
+	if (p == MAP_FAILED)
+		return err_errno(e, errno, "map the data path's control table");
+	d->control = p;
+	return 0;
 }
 
 static void ebpf_close(struct datapath *d)
 {
 	if (!d)
 		return;
-	if (d->dp)
+	if (d->control)
 		(void)ebpf_drops_listen(d, NULL, NULL, NULL);
 	drops_close(d);
 	sweep_close(d);
 	local_bpf__destroy(d->local);
 	ports_bpf__destroy(d->ports);
 	free(d->listeners);
+	if (d->control)
+		(void)munmap(d->control, control_size());
 	dp_bpf__destroy(d->dp);
 	while (d->addrs) {
 		struct host_addr *a = d->addrs;
@@ -125,7 +151,7 @@ static int ebpf_open(struct loop *l, const char *pin_dir, struct datapath **ret,
 	d->l = l;
 	d->pin_dir = mem_strdup(pin_dir);
 	d->seen = map_new();
-	if (pins_load_dp(d, e) < 0) {
+	if (pins_load_dp(d, e) < 0 || control_map(d, e) < 0) {
 		ebpf_close(d);
 		return -1;
 	}
@@ -151,7 +177,9 @@ static int ebpf_net_set(struct datapath *d, const struct dp_net *nw, struct err 
 		.flags = (nw->masquerade ? KEDGE_NET_MASQUERADE : 0u) | (nw->routed ? KEDGE_NET_ROUTED : 0u) | (nw->internal ? KEDGE_NET_INTERNAL : 0u) | (nw->icc ? 0u : KEDGE_NET_NO_ICC),
 	};
 
-	return table_put(d, d->dp->maps.nets, &k, &v, e);
+	if (table_put(d, d->dp->maps.nets, &k, &v, e) < 0)
+		return -1;
+	return attach(nw->bridge_ifindex, BPF_TC_EGRESS, d->dp->progs.kedge_bridge, e);
 }
 
 static int ebpf_net_del(struct datapath *d, uint32_t bridge_ifindex, struct err *e)
@@ -161,6 +189,7 @@ static int ebpf_net_del(struct datapath *d, uint32_t bridge_ifindex, struct err 
 	struct kedge_net v;
 
 	(void)e;
+	detach(bridge_ifindex, BPF_TC_EGRESS);	/* of a bridge that may be another's, and stay */
 	/* One entry a family. */
 	while (bpf_map_get_next_key(fd, at, &next) == 0) {
 		if (bpf_map_lookup_elem(fd, &next, &v) == 0 && v.bridge_ifindex == bridge_ifindex) {
@@ -176,13 +205,15 @@ static int ebpf_net_del(struct datapath *d, uint32_t bridge_ifindex, struct err 
 
 static int ebpf_uplink_set(struct datapath *d, uint32_t ifindex, bool has_ethernet, struct err *e)
 {
-	return attach(ifindex, has_ethernet ? d->dp->progs.kedge_uplink : d->dp->progs.kedge_uplink_l3, e);
+	if (has_ethernet && table_put(d, d->dp->maps.ethers, &ifindex, &(uint32_t){ 1 }, e) < 0)
+		return -1;
+	return attach(ifindex, BPF_TC_INGRESS, has_ethernet ? d->dp->progs.kedge_uplink : d->dp->progs.kedge_uplink_l3, e);
 }
 
 static int ebpf_uplink_del(struct datapath *d, uint32_t ifindex)
 {
-	(void)d;
-	detach(ifindex);
+	(void)table_del(d, d->dp->maps.ethers, &ifindex);
+	detach(ifindex, BPF_TC_INGRESS);
 	return 0;
 }
 
@@ -259,7 +290,7 @@ static int ebpf_endpoint_set(struct datapath *d, const struct dp_endpoint *ep, s
 	memcpy(v.gw_mac, ep->gw_mac, 6);
 	if (table_put(d, d->dp->maps.endpoints, &k, &v, e) < 0)
 		return -1;
-	if (attach(ep->host_ifindex, d->dp->progs.kedge_container, e) < 0) {
+	if (attach(ep->host_ifindex, BPF_TC_INGRESS, d->dp->progs.kedge_container, e) < 0) {
 		(void)table_del(d, d->dp->maps.endpoints, &k);
 		return -1;
 	}
@@ -301,6 +332,8 @@ static void ebpf_gc(struct datapath *d)
 	gc_map(d, d->dp->maps.nets);
 	gc_map(d, d->dp->maps.locals);
 	gc_map(d, d->dp->maps.sources);
+	gc_map(d, d->dp->maps.ethers);
+	changed(d);
 }
 
 static json_t *sums(const struct bpf_map *m, const char *const *names, uint32_t n)
@@ -341,8 +374,10 @@ static void ebpf_purge(const char *pin_dir)
 	if (access(pin_dir, F_OK) < 0)
 		return;
 	all = if_nameindex();
-	for (i = all; i && i->if_index; i++)
-		detach(i->if_index);
+	for (i = all; i && i->if_index; i++) {
+		detach(i->if_index, BPF_TC_INGRESS);
+		detach(i->if_index, BPF_TC_EGRESS);
+	}
 	if_freenameindex(all);
 	(void)file_rm_rf_at(AT_FDCWD, pin_dir);	/* with its last pin a link is detached, a map gone */
 }

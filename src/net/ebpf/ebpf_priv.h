@@ -30,6 +30,7 @@ struct datapath {
 	struct loop *l;
 	char *pin_dir;
 	struct dp_bpf *dp;
+	struct kedge_control *control;	/* what the programs see, too */
 	struct local_bpf *local;	/* NULL: no cgroup v2, the proxy serves the host's own clients */
 	struct ports_bpf *ports;	/* NULL: every published port needs a socket of its own */
 	struct listener *listeners;	/* KEDGE_LISTENERS_MAX of them, index 0 unused; NULL: none yet */

@@ -124,13 +124,7 @@ static void on_events(void *user, unsigned events)
 
 static void listeners_set(struct datapath *d, uint32_t n)
 {
-	struct kedge_control c;
-	uint32_t zero = 0;
-
-	if (bpf_map_lookup_elem(bpf_map__fd(d->dp->maps.control), &zero, &c) < 0)
-		return;
-	c.listeners = n;
-	(void)bpf_map_update_elem(bpf_map__fd(d->dp->maps.control), &zero, &c, BPF_ANY);
+	__atomic_store_n(&d->control->listeners, n, __ATOMIC_SEQ_CST);
 }
 
 void drops_close(struct datapath *d)

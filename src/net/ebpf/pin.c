@@ -223,6 +223,25 @@ static int load_ports(struct datapath *d, int cgroup, uint64_t cookie, struct er
 	return attach_all(d, d->ports->obj, cgroup, e);
 }
 
+/*
+ * A process that calls on 127.0.0.1 may use the port of a connection it has closed again after a second, because the kernel sees the loopback address
+ * (tcp_tw_reuse 2, its default). Pointed at a container it would have to wait for a minute: after 28,000 calls there is no port left, and each
+ * further connect() searches all of them. 1 means every address, where both ends have timestamps. Other choices are the administrator's.
+ */
+static void ports_again(void)
+{
+	static const char path[] = "/proc/sys/net/ipv4/tcp_tw_reuse";
+	struct buf b = BUF_INIT;
+	int r;
+
+	if (file_read_at(AT_FDCWD, path, 64, &b) == 0 && b.data && b.data[0] == '2') {
+		r = file_put_at(AT_FDCWD, path, "1");
+		if (r < 0)
+			log_warn("ebpf", "cannot set tcp_tw_reuse: %s; clients on this host that close many connections may run out of ports", strerrordesc_np(-r));
+	}
+	buf_done(&b);
+}
+
 int pins_load_local(struct datapath *d, struct err *e)
 {
 	char root[256];
@@ -244,8 +263,10 @@ int pins_load_local(struct datapath *d, struct err *e)
 		ports_bpf__destroy(d->ports);
 		d->ports = NULL;
 	}
-	if (load_local(d, cgroup, cookie, e) == 0)
+	if (load_local(d, cgroup, cookie, e) == 0) {
+		ports_again();
 		return 0;
+	}
 	local_bpf__destroy(d->local);
 	d->local = NULL;
 	return -1;

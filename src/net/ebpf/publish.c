@@ -44,25 +44,14 @@ static unsigned block_bits(uint32_t from, uint32_t end)
 void publish_ranges_known(struct datapath *d)
 {
 	struct kedge_range_key first;
-	struct kedge_control c;
-	uint32_t zero = 0;
 
-	if (bpf_map_lookup_elem(bpf_map__fd(d->dp->maps.control), &zero, &c) < 0)
-		return;
-	c.ranges = bpf_map_get_next_key(bpf_map__fd(d->dp->maps.ranges), NULL, &first) == 0;
-	(void)bpf_map_update_elem(bpf_map__fd(d->dp->maps.control), &zero, &c, BPF_ANY);
+	__atomic_store_n(&d->control->ranges, bpf_map_get_next_key(bpf_map__fd(d->dp->maps.ranges), NULL, &first) == 0, __ATOMIC_SEQ_CST);
 }
 
 int ebpf_guard_set(struct datapath *d, bool on, struct err *e)
 {
-	struct kedge_control c;
-	uint32_t zero = 0;
-
-	if (bpf_map_lookup_elem(bpf_map__fd(d->dp->maps.control), &zero, &c) < 0)
-		return err_errno(e, errno, "read the control table of the data path");
-	c.guarded = on;
-	if (bpf_map_update_elem(bpf_map__fd(d->dp->maps.control), &zero, &c, BPF_ANY) < 0)
-		return err_errno(e, errno, "write the control table of the data path");
+	(void)e;
+	__atomic_store_n(&d->control->guarded, on, __ATOMIC_SEQ_CST);
 	return 0;
 }
 

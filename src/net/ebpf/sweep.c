@@ -88,13 +88,7 @@ static bool expired(struct datapath *d, const struct kedge_tuple *t, const struc
 
 static void arm(struct datapath *d, uint32_t armed)
 {
-	struct kedge_control c;
-	uint32_t zero = 0;
-
-	if (bpf_map_lookup_elem(bpf_map__fd(d->dp->maps.control), &zero, &c) < 0)
-		return;
-	c.armed = armed;
-	(void)bpf_map_update_elem(bpf_map__fd(d->dp->maps.control), &zero, &c, BPF_ANY);
+	__atomic_store_n(&d->control->armed, armed, __ATOMIC_SEQ_CST);
 }
 
 static bool no_flows(const struct datapath *d)

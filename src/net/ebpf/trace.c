@@ -260,6 +260,14 @@ static bool out_of(struct datapath *d, const struct in6_addr *container, struct 
 	return true;
 }
 
+static bool is_local(struct datapath *d, const struct in6_addr *addr)
+{
+	struct kedge_addr k = to_addr(addr);
+	uint32_t ifindex;
+
+	return bpf_map_lookup_elem(bpf_map__fd(d->dp->maps.locals), &k, &ifindex) == 0;
+}
+
 static const char *ending(struct story *s, int verdict, const char *hook, const char *name)
 {
 	switch (verdict) {
@@ -327,11 +335,15 @@ static const char *outward(struct story *s, const struct dp_trace *t, struct err
 	if (v < 0 && v != TC_ACT_UNSPEC)
 		return NULL;
 	if (v == TC_ACT_UNSPEC) {
-		tell(s, "container", veth, NULL, "goes on over the bridge: a neighbour, or the host itself");
+		tell(s, "container", veth, NULL, "goes on over the bridge, to a neighbour");
 		return "bridge";
 	}
 	if (v != TC_ACT_REDIRECT)
 		return ending(s, v, "container", veth);
+	if (is_local(s->d, &s->now.dst)) {
+		tell(s, "container", veth, NULL, "given to the host itself, past the bridge");
+		return "host";
+	}
 	if (out_of(s->d, &s->now.dst, &peer, to)) {
 		tell(s, "container", veth, &s->now, "another container's published port: handed to the container's end of %s", to);
 	} else {
