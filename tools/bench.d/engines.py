@@ -138,7 +138,8 @@ class Engine:
 class Kedge(Engine):
     name = "kedge"
 
-    def __init__(self, tmp):
+    def __init__(self, tmp, instance="bench", where=(), more=()):
+        """where: a command before the engine's, which leads to another namespace; more: options."""
         super().__init__(tmp)
         self.sock = f"{tmp}/run/kedge.sock"
         self.cli = [f"{BUILD}/kedge", "-H", f"unix://{self.sock}"]
@@ -146,21 +147,21 @@ class Kedge(Engine):
         sh("mount", "-t", "tmpfs", "none", f"{tmp}/run")  # as /run is
         with open(f"{tmp}/daemon.json", "w") as f:
             f.write("{}")
-        self.spawn(f"{BUILD}/kedged", "--data-root", f"{tmp}/lib", "--exec-root", f"{tmp}/run", "--config-file", f"{tmp}/daemon.json",
-                   "--instance", "bench", "--cgroup-parent", "kedge-bench")
+        self.spawn(*where, f"{BUILD}/kedged", "--data-root", f"{tmp}/lib", "--exec-root", f"{tmp}/run", "--config-file", f"{tmp}/daemon.json",
+                   "--instance", instance, "--cgroup-parent", f"kedge-{instance}", *more)
         self.ready()
 
 
 class Dockerd(Engine):
     name = "dockerd"
 
-    def __init__(self, tmp):
+    def __init__(self, tmp, where=()):
         super().__init__(tmp)
         self.sock = f"{tmp}/d/docker.sock"
         self.cli = [shutil.which("docker"), "-H", f"unix://{self.sock}"]
         os.makedirs(f"{tmp}/d/run")
         sh("mount", "-t", "tmpfs", "none", f"{tmp}/d/run")
-        self.spawn("dockerd", "-H", f"unix://{self.sock}", "--data-root", f"{tmp}/d/lib", "--exec-root", f"{tmp}/d/run",
+        self.spawn(*where, "dockerd", "-H", f"unix://{self.sock}", "--data-root", f"{tmp}/d/lib", "--exec-root", f"{tmp}/d/run",
                    "--pidfile", f"{tmp}/d/pid", "--cgroup-parent", "/kedge-bench-d", "--bip", "172.31.0.1/16")
         self.ready()
 
@@ -207,14 +208,3 @@ def tree_pss(root_pids, match):
 def p(values, q):
     values = sorted(values)
     return values[min(len(values) - 1, int(len(values) * q / 100))]
-
-
-def busy_us():
-    """CPU time the whole machine has spent, in microseconds: client, kernel, server and engine alike."""
-    with open("/proc/stat") as f:
-        v = [int(x) for x in f.readline().split()[1:]]
-    return (sum(v) - v[3] - v[4]) * 1e6 / os.sysconf("SC_CLK_TCK")
-
-
-def client(*cmd, **kw):
-    return sh("nsenter", "--net=/run/netns/client", *cmd, **kw)
