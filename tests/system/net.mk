@@ -11,4 +11,4 @@ endif
 NET_SYSTEM_TESTS = tests/system/net_table.sh tests/system/net_sctp.sh tests/system/net_matrix.sh tests/system/guarded.sh tests/system/net_restart.sh tests/system/nft.sh tests/system/net_lab.sh tests/system/net_six.sh tests/system/net_flood.sh
 TESTS += $(NET_SYSTEM_TESTS)
 EXTRA_DIST += tests/system/net_lib.sh tests/system/net_probe.py $(NET_SYSTEM_TESTS) \
-	examples/net/README examples/net/drop_port.bpf.c examples/net/xdp_count.bpf.c examples/net/endless.bpf.c
+	examples/net/README examples/net/cost.svg examples/net/drop_port.bpf.c examples/net/xdp_count.bpf.c examples/net/endless.bpf.c
