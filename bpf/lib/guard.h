@@ -28,14 +28,22 @@ static __attribute__((noinline)) bool socket_bears(struct __sk_buff *skb, const 
 {
 	/* Of IPv6 the packet's own tuple is laid out as the call wants it. */
 	struct { __u32 saddr, daddr; __u16 sport, dport; } v4 = { p->t.saddr.w[3], p->t.daddr.w[3], p->t.sport, p->t.dport };
-	struct bpf_sock_tuple *t = p->v6 ? (struct bpf_sock_tuple *)&p->t : (struct bpf_sock_tuple *)&v4;
-	__u32 size = p->v6 ? sizeof(t->ipv6) : sizeof(t->ipv4);
+	struct bpf_sock_tuple *t;
 	struct bpf_sock *sk;
+	__u32 size;
 	__u64 found;
 
 	_Static_assert(sizeof(v4) == sizeof(t->ipv4) && __builtin_offsetof(struct kedge_tuple, dport) + 2 == sizeof(t->ipv6), "as the call wants it");
 	if (p->later_fragment || (p->t.proto != IPPROTO_TCP && p->t.proto != IPPROTO_UDP))
 		return false;
+	/* One branch for both, which the compiler may not make two: Linux 6.1 would try the one's address with the other's size. */
+	if (p->v6) {
+		t = (struct bpf_sock_tuple *)&p->t;
+		asm volatile("%0 = %1" : "=r"(size) : "i"(sizeof(t->ipv6)));
+	} else {
+		t = (struct bpf_sock_tuple *)&v4;
+		asm volatile("%0 = %1" : "=r"(size) : "i"(sizeof(t->ipv4)));
+	}
 	/* The two calls' sockets are of two kinds to the verifier, which wants no instruction to read both: hence the marks. */
 	if (p->t.proto == IPPROTO_UDP) {
 		sk = bpf_sk_lookup_udp(skb, t, size, BPF_F_CURRENT_NETNS, 0);

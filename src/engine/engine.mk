@@ -41,7 +41,7 @@ libengine_a_SOURCES = \
 	src/engine/prune.c src/engine/prune.h \
 	src/engine/rootview.c src/engine/rootview.h \
 	src/engine/seccomp.c \
-	src/engine/security.c src/engine/security.h \
+	src/engine/security.c src/engine/security.h src/engine/apparmor.c src/engine/apparmor.h \
 	src/engine/select.c src/engine/select.h \
 	src/engine/size.c src/engine/size.h \
 	src/engine/spec.c \

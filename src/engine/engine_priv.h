@@ -152,6 +152,7 @@ struct spec_in {
 	pid_t ipc_pid, pid_pid;		/* whose namespace is joined; 0 */
 	const char *init;		/* of the host, put before the program; NULL: the runtime has its own */
 	const struct engine_idmap *idmap;	/* a user namespace with these ids; NULL: none */
+	const char *apparmor;		/* the profile of who names none and is not privileged; NULL: none */
 };
 json_t *spec_make(const struct spec_in *in, struct err *e);
 /* "process" alone, for a further program (an ExecConfig of the API) in the container that in describes; path and args of in are not used. */

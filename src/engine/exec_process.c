@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From an ExecConfig to the runtime's "process". The user is looked up in the image's files: a worker does that. */
+#include "engine/apparmor.h"
 #include "engine/engine_priv.h"
 
 #include <string.h>
@@ -36,7 +37,7 @@ static void make(struct work *w)
 	struct user_ids ids = { 0 };
 	json_t *p;
 
-	if (m->e.kind != ERR_NONE)
+	if (m->e.kind != ERR_NONE || apparmor_default(&in.apparmor, &m->e) < 0)
 		return;
 	if (!*user)
 		user = json_str(m->config, "User", "");

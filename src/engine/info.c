@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "engine/apparmor.h"
 #include "engine/defaults.h"
 #include "engine/engine_priv.h"
 #include "engine/logopt.h"
@@ -130,6 +131,8 @@ json_t *engine_info(struct engine *en)
 	doc_set(info, "RuncCommit", json_pack("{s:s}", "ID", ""));
 	doc_set(info, "InitCommit", json_pack("{s:s}", "ID", ""));
 	doc_set(info, "SecurityOptions", json_pack("[o, s]", json_sprintf("name=seccomp,profile=%s", json_str(en->defaults, "seccomp-profile", "builtin")), "name=cgroupns"));
+	if (apparmor_usable())
+		json_array_insert_new(json_object_get(info, "SecurityOptions"), 0, json_string("name=apparmor"));
 	if (en->idmap.size)
 		json_array_append_new(json_object_get(info, "SecurityOptions"), json_string("name=userns"));
 	doc_set(info, "Warnings", net_warnings(en->net));

@@ -2,6 +2,7 @@
 /* ContainerInspect. */
 #include <string.h>
 
+#include "engine/apparmor.h"
 #include "engine/endpoints.h"
 #include "engine/mounts.h"
 #include "engine/published.h"
@@ -51,7 +52,7 @@ static void key_of_doc(struct buf *b, const struct container *c, const char *key
 
 int engine_inspect(struct engine *en, const char *ref, bool size, struct buf *b, struct err *e)
 {
-	static const char *const empty[] = { "MountLabel", "ProcessLabel", "AppArmorProfile" }, *const nulls[] = { "OnBuild", "Volumes" };
+	static const char *const empty[] = { "MountLabel", "ProcessLabel" }, *const nulls[] = { "OnBuild", "Volumes" };
 	struct container *c = engine_find(en, ref, e);
 	char *dir CLEANUP(mem_freep) = NULL, *run_dir CLEANUP(mem_freep) = NULL, *log CLEANUP(mem_freep) = NULL;
 	json_t *execs CLEANUP(json_freep) = NULL, *config CLEANUP(json_freep) = NULL, *host CLEANUP(json_freep) = NULL;
@@ -81,6 +82,7 @@ int engine_inspect(struct engine *en, const char *ref, bool size, struct buf *b,
 	jsonw_key_str(b, "Platform", "linux");
 	for (size_t i = 0; i < N(empty); i++)
 		jsonw_key_str(b, empty[i], "");
+	jsonw_key_str(b, "AppArmorProfile", apparmor_of(doc_host(c)));
 	jsonw_key_value(b, "ExecIDs", execs);
 	jsonw_key_value(b, "HostConfig", host);
 	jsonw_key(b, "GraphDriver");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/prepare.h"
+#include "engine/apparmor.h"
 
 #include "engine/defaults.h"
 #include "engine/endpoints.h"
@@ -259,6 +260,8 @@ static int prepare_all(struct prepare *p)
 	if (pick_init(p, &init, &p->e) < 0)
 		goto out;
 	in.init = init;
+	if (apparmor_default(&in.apparmor, &p->e) < 0)
+		goto out;
 	spec = spec_make(&in, &p->e);
 	if (!spec)
 		goto out;

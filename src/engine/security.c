@@ -4,10 +4,10 @@
 
 #include <string.h>
 
-#include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "engine/apparmor.h"
 #include "runtime/oci/seccomp.h"
 
 static json_t *builtin(const json_t *caps)
@@ -20,13 +20,6 @@ static json_t *builtin(const json_t *caps)
 	out = oci_seccomp_default(words);
 	free(words);
 	return out;
-}
-
-static bool has_apparmor(void)
-{
-	char on[8] = "";
-
-	return file_read_line("/sys/module/apparmor/parameters/enabled", on, sizeof(on)) == 0 && on[0] == 'Y';
 }
 
 static int flag_of(const char *opt, const char *value, bool *ret, struct err *e)
@@ -63,7 +56,7 @@ int security_read(const json_t *host, const json_t *caps, struct security *s, st
 			confined = !str_eq(value, "unconfined");
 			profile = confined && !str_eq(value, "builtin") ? value : NULL;
 		} else if (str_eq(key, "apparmor")) {
-			if (!str_eq(value, "unconfined") && !has_apparmor())
+			if (!str_eq(value, "unconfined") && !apparmor_on())
 				return err_set(e, ERR_INVALID, "security option \"%s\": AppArmor is not enabled on this machine", opt);
 			s->apparmor = value;
 		} else if (str_eq(key, "label")) {

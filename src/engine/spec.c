@@ -150,8 +150,8 @@ static json_t *make_process(const struct spec_in *in, const json_t *caps, const 
 	doc_set(p, "env", make_env(in));
 	doc_set(p, "cwd", json_string(*cwd ? cwd : "/"));
 	doc_set(p, "noNewPrivileges", json_boolean(sec->no_new_privs));
-	if (sec->apparmor)
-		doc_set(p, "apparmorProfile", json_string(sec->apparmor));
+	if (sec->apparmor || (in->apparmor && !json_flag(in->host, "Privileged", false)))
+		doc_set(p, "apparmorProfile", json_string(sec->apparmor ? sec->apparmor : in->apparmor));
 	if (add_rlimits(p, in->host, e) < 0) {
 		json_decref(p);
 		return NULL;

@@ -16,7 +16,7 @@ watch_events() {
 touch "$ev"
 watch_events
 
-for cli in kedge docker; do
+for cli in ${KEDGE_TEST_CLIS:-kedge docker}; do
 	x() { if [ $cli = kedge ]; then kedge "$@"; else docker "$@"; fi; }
 	n=$cli
 	x run -d --name $n --health-cmd 'echo looking; test -e /tmp/well' --health-interval 200ms --health-retries 2 --health-timeout 5s busybox sleep 1000 >/dev/null

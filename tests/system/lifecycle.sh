@@ -14,7 +14,7 @@ cgroup_file() { cat "$(find /sys/fs/cgroup -path "*/$id/$1/$2" -print -quit)"; }
 code() { curl -sS --unix-socket "$sock" -o "$tmp/body" -w '%{http_code}' "$@"; }
 post() { code -X POST -H 'Content-Type: application/json' "$@"; }
 
-for cli in kedge docker; do
+for cli in ${KEDGE_TEST_CLIS:-kedge docker}; do
 	n=$cli
 	cid=$(x run -d --name $n --stop-timeout 1 busybox sh -c 'i=0; while :; do i=$((i+1)); echo $i; sleep 0.02; done')
 	# pause

@@ -4,6 +4,8 @@ OPTION_TESTS = \
 	tests/system/options.sh \
 	tests/system/security.sh \
 	tests/system/cgroup2.sh \
+	tests/system/apparmor.sh \
+	tests/system/sctp_kernel.sh \
 	tests/system/userns.sh \
 	tests/system/runtimes.sh \
 	tests/system/daemon_json.sh

@@ -55,7 +55,7 @@ for cli in $clis; do
 	check "$cli: others may not" status 1 run busybox sh -c 'echo x > /proc/sys/kernel/domainname'
 	check "$cli: no-new-privileges" equal "$(run --security-opt no-new-privileges busybox grep NoNewPrivs /proc/self/status)" "$(printf 'NoNewPrivs:\t1')"
 	check "$cli: seccomp=unconfined" equal "$(run --security-opt seccomp=unconfined busybox grep Seccomp: /proc/self/status)" "$(printf 'Seccomp:\t0')"
-	check "$cli: systempaths=unconfined" status 0 run --security-opt systempaths=unconfined busybox sh -c 'cat /proc/sys/kernel/domainname > /proc/sys/kernel/domainname'
+	check "$cli: systempaths=unconfined" status 0 run --security-opt systempaths=unconfined busybox sh -c 'cat /proc/sys/kernel/shmmax > /proc/sys/kernel/shmmax'
 	check "$cli: a security option of no kind" has "$(run --security-opt nosuch=1 busybox true 2>&1)" 'invalid --security-opt 2: "nosuch=1"'
 	[ -e /sys/module/apparmor ] || check "$cli: apparmor where there is none" has "$(run --security-opt apparmor=docker-default busybox true 2>&1)" "AppArmor is not enabled on this machine"
 	check "$cli: label" has "$(run --security-opt label=type:x busybox true 2>&1)" "SELinux labels are not supported"
