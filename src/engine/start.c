@@ -140,12 +140,18 @@ static void cleaned(void *user)
 
 /* Monitor events */
 
+static void close_lost(void *user);
+
 static void on_exited(void *user, const struct rt_exit *x)
 {
 	struct container *c = user;
 
-	c->exit = *x;
 	c->leaving = TAKE(c->rt);
+	if (c->lost && c->phase == PHASE_CLEANING) {
+		close_lost(c);
+		return;
+	}
+	c->exit = *x;
 	if (c->phase == PHASE_STARTING || c->phase == PHASE_RUNNING)
 		clean(c);
 }
@@ -452,7 +458,7 @@ void container_adopt(struct container *c)
 	c->net = json_incref(json_obj(c->doc, "Net"));
 	if (was_running)
 		c->rt = rt_adopt(c->en->l, run_dir, &rt_callbacks, c, &st, &e);
-	if (c->rt) {
+	if (c->rt && !st.left) {
 		c->phase = PHASE_RUNNING;
 		c->created = c->started_ok = true;
 		mounts_adopt(c);
@@ -488,7 +494,9 @@ void container_adopt(struct container *c)
 		c->exit = (struct rt_exit){ .status = 255, .finished_ns = clock_wall() };
 		c->net_open = c->net != NULL;
 		c->lost = true;
-		loop_defer(c->en->l, close_lost, c);
+		/* What is left of it goes first (on_exited): the next start has the same control group and run directory. */
+		if (!c->rt)
+			loop_defer(c->en->l, close_lost, c);
 	} else if (json_flag(doc_host(c), "AutoRemove", false) && (doc_time(doc_state(c), "StartedAt") || *json_str(doc_state(c), "Error", ""))) {
 		c->phase = PHASE_CLEANING;
 		loop_defer(c->en->l, remove_left, c);	/* it had ended, and the engine with it before the removal */

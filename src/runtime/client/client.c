@@ -751,10 +751,14 @@ struct rt *rt_adopt(struct loop *l, const char *run_dir, const struct rt_ops *op
 		defer_exit(r);
 		return r;
 	}
-	/* Never started: a living monitor is destroying it now, of a dead one something may be left. */
-	if (r->program)
-		rt_child_let_go(rt_spawn_cleanup(l, r->program, run_dir, NULL, NULL, NULL));
 	err_set(e, ERR_NOT_FOUND, "no monitor and no exit record of a started container in '%s'", run_dir);
+	/* Never started: a living monitor is destroying it now, of a dead one something may be left. */
+	if (r->program) {
+		ret->left = true;
+		r->phase = RT_CLEANING;
+		defer_exit(r);
+		return r;
+	}
 	free_now(r);
 	return NULL;
 }

@@ -63,8 +63,9 @@ struct rt_ops {
 struct rt *rt_launch(struct loop *l, const char *runtime_path, const struct rt_launch *a, const struct rt_ops *ops, void *user, struct err *e);
 void rt_start(struct rt *r);		/* after created; started() follows */
 /* After an engine restart. Finds the monitor by run_dir; state is filled. When the container has exited meanwhile, exited() comes from the loop;
- * when there is neither monitor nor exit record: -1, ERR_NOT_FOUND. */
-struct rt_state { pid_t pid; bool running; bool paused; int64_t started_ns; };
+ * when there is neither monitor nor exit record: NULL, ERR_NOT_FOUND. left: e says the same, and what there is of a start that did not come to its end is
+ * being removed; exited() comes when that is over and its place is free for the next. */
+struct rt_state { pid_t pid; bool running; bool paused; bool left; int64_t started_ns; };
 struct rt *rt_adopt(struct loop *l, const char *run_dir, const struct rt_ops *ops, void *user, struct rt_state *ret, struct err *e);
 /* An O_PATH handle on the root directory of the container's init, seen with its mount namespace; the caller closes. -1 with e. */
 int rt_root(struct rt *r, struct err *e);
