@@ -203,19 +203,37 @@ static void cpuset_inherit(int parent, int fd, bool last)
 	}
 }
 
-/* Every controller there is, for the children of fd. Which of them are missed shows when a limit is set. */
+static bool has_word(const char *list, const char *w)
+{
+	size_t n = strlen(w);
+
+	for (const char *at = list; at && (at = strstr(at, w)); at += n) {
+		if ((at == list || at[-1] == ' ') && (!at[n] || strchr(" \n", at[n])))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Every controller there is, for the children of fd. Which of them are missed shows when a limit is set. Asking for one that is there already
+ * would make the kernel stop and look at the whole tree all the same.
+ */
 static void subtree_enable(int fd)
 {
-	struct buf b = BUF_INIT;
+	struct buf b = BUF_INIT, have = BUF_INIT;
 	char *save = NULL, word[64];
 
 	if (file_read_at(fd, "cgroup.controllers", 4096, &b) == 0 && b.len) {
+		(void)file_read_at(fd, "cgroup.subtree_control", 4096, &have);
 		for (char *w = strtok_r(b.data, " \n", &save); w; w = strtok_r(NULL, " \n", &save)) {
+			if (has_word(have.data, w))
+				continue;
 			snprintf(word, sizeof(word), "+%s", w);
 			(void)file_put_at(fd, "cgroup.subtree_control", word);
 		}
 	}
 	buf_done(&b);
+	buf_done(&have);
 }
 
 static int path_ok(const char *path, struct err *e)
