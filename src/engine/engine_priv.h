@@ -44,6 +44,12 @@ struct container {
 	struct rt *rt;
 	json_t *net;			/* sandbox record while there is a sandbox */
 	bool net_open;
+	/* On the way up: what goes on beside the monitor's making of the container (start.c). */
+	bool late_net;			/* ... the network is made meanwhile */
+	bool net_pending, names_pending;
+	bool side_failed;		/* the network or the names, with start_err; the monitor's end of it is awaited */
+	bool start_failed;		/* the monitor's part, with start_err; the network's is awaited */
+	struct prepare *prep;		/* waits for the network, to write the names */
 	bool created;			/* rt has said so */
 	enum { COMMIT_WAITS, COMMIT_DONE, COMMIT_FAILED } commit;	/* of what is known before it starts */
 	struct loop_timer *settle;	/* until its running state is committed */

@@ -31,9 +31,6 @@ static int names_of(struct prepare *p, struct container *c, struct err *e)
 	struct container *t = names_owner(c, e);
 	CLEANUP(mem_freep) char *dir = t ? container_run_dir(t) : NULL;
 	const char *hostname = t ? json_str(doc_config(t), "Hostname", "") : "";
-	struct buf hosts = BUF_INIT;
-	json_t *nw;
-	int rc;
 
 	if (!t)
 		return -1;
@@ -41,15 +38,25 @@ static int names_of(struct prepare *p, struct container *c, struct err *e)
 	p->files = mem_printf("%s/files", dir);
 	p->host_net = str_eq(doc_network(t), "host");
 	p->hostname = mem_strdup(*hostname ? hostname : c->en->hostname);
-	nw = net_inspect(c->en->net, "bridge", NULL);
+	return 0;
+}
+
+int prepare_names(struct prepare *p, struct err *e)
+{
+	struct engine *en = p->c->en;
+	struct buf hosts = BUF_INIT;
+	json_t *nw = net_inspect(en->net, "bridge", NULL);
+	int rc;
+
 	p->gateway = mem_strdup(json_str(json_array_get(json_path(nw, "IPAM.Config"), 0), "Gateway", ""));
+	p->nameserver = mem_strdup(json_str(p->c->net, "Nameserver", ""));
 	json_decref(nw);
-	rc = hosts_of(c, &hosts, e);
+	rc = hosts_of(p->c, &hosts, e);
 	p->hosts = hosts.data;
 	return rc;
 }
 
-struct prepare *prepare_new(struct container *c, struct err *e)
+struct prepare *prepare_new(struct container *c, bool late_net, struct err *e)
 {
 	struct image *im = image_find(c->en->images, json_str(c->doc, "Image", ""), e);
 	pid_t ipc, pid;
@@ -72,10 +79,10 @@ struct prepare *prepare_new(struct container *c, struct err *e)
 	p->args = json_incref(json_object_get(c->doc, "Args"));
 	p->mounts = json_incref(doc_mounts(c));
 	p->path = json_str(c->doc, "Path", "");
-	p->netns = mem_strdup(json_str(c->net, "NetNS", ""));
-	p->nameserver = mem_strdup(json_str(c->net, "Nameserver", ""));
+	p->late_net = late_net;
+	p->netns = late_net ? net_sandbox_path(c->en->net, c->id) : mem_strdup(json_str(c->net, "NetNS", ""));
 	p->cgroup = container_cgroup(c);
-	if (names_of(p, c, e) < 0) {
+	if (names_of(p, c, e) < 0 || (!late_net && prepare_names(p, e) < 0)) {
 		prepare_free(p);
 		return NULL;
 	}
@@ -233,6 +240,11 @@ static int pick_init(const struct prepare *p, char **ret, struct err *e)
 	return runtime && !*ret ? -1 : 0;
 }
 
+static int put_names(struct prepare *p)
+{
+	return !p->shared && (write_names(p) < 0 || (p->idmap.size && give_files(p, p->files) < 0)) ? -1 : 0;
+}
+
 static int prepare_all(struct prepare *p)
 {
 	char *init CLEANUP(mem_freep) = NULL;
@@ -255,7 +267,7 @@ static int prepare_all(struct prepare *p)
 	in.groups = ids.groups;
 	in.n_groups = ids.n_groups;
 	in.home = ids.home;
-	if (!p->shared && (write_names(p) < 0 || (p->idmap.size && give_files(p, p->files) < 0)))
+	if (!p->late_net && put_names(p) < 0)
 		goto out;
 	if (pick_init(p, &init, &p->e) < 0)
 		goto out;
@@ -272,6 +284,14 @@ out:
 	json_decref(spec);
 	user_ids_done(&ids);
 	return ret;
+}
+
+void prepare_names_run(struct work *w)
+{
+	struct prepare *p = CONTAINER_OF(w, struct prepare, names_work);
+
+	if (put_names(p) < 0 && p->e.kind == ERR_NONE)
+		err_set(&p->e, ERR_INTERNAL, "the container's files could not be made");
 }
 
 void prepare_run(struct work *w)

@@ -2,14 +2,18 @@
 /*
  * From "start" to "at rest":
  *
- *   STARTING  net_sandbox_open -> volumes acquired -> worker makes files and config.json -> rt_launch (the program waits) --+-> rt_start
- *                     \--> the document, with the sandbox record and the mark "Starting", is committed ---------------------/
+ *   STARTING  volumes acquired -> worker makes directories and config.json -> rt_launch, up to the namespaces --+-> created -+-> rt_start
+ *             net_sandbox_open -+-> worker writes hosts, resolv.conf --------------------------------- rt_net --/            |
+ *                               \-> the document, with the sandbox record and the mark "Starting", is committed -------------/
  *   RUNNING   until exited(); the document is committed without the mark when the container has run for a moment
  *   CLEANING  net_sandbox_close -> volumes released -> the document is committed -> container_at_rest()
  *
  * Whatever fails on the way goes to CLEANING too. The commit before rt_start is what makes a killed engine find the
  * container again; before it, a monitor whose control socket dies undoes everything by itself. What the engine finds marked was started if
  * a monitor or an exit record says so, or if the machine has gone down since: then it may have been, and is taken for lost.
+ *
+ * The two lines join: whichever fails, the other one is waited for before anything is undone. A container that shares the host's or another
+ * one's network, or is made by another runtime, has its network (or the lack of one) first and the rest after it.
  */
 #include "engine/defaults.h"
 #include "engine/mounts.h"
@@ -76,6 +80,7 @@ static void clean(struct container *c)
 	health_end(c);
 	rt_free(TAKE(c->rt));
 	loop_timer_free(TAKE(c->settle));
+	prepare_free(TAKE(c->prep));
 	if (c->net_open) {
 		c->net_open = false;
 		net_sandbox_close(c->en->net, c->id, c->net, cleaned, c);
@@ -86,10 +91,32 @@ static void clean(struct container *c)
 
 static void fail(struct container *c, const struct err *e)
 {
-	c->start_err = *e;
+	if (!c->side_failed || !c->start_err.msg[0])	/* what failed first is why */
+		c->start_err = *e;
 	if (c->start_err.kind == ERR_NONE)
 		c->start_err.kind = ERR_INTERNAL;
-	clean(c);
+	c->start_failed = c->net_pending || c->names_pending;
+	if (!c->start_failed)
+		clean(c);
+}
+
+/* On the network's line: true if that ended it, and what was waited for with it. */
+static bool side_over(struct container *c, const struct err *e)
+{
+	struct err copy = c->start_err;
+
+	if (c->start_failed) {
+		c->start_failed = false;
+		fail(c, &copy);
+		return true;
+	}
+	if (!e)
+		return false;
+	c->start_err = *e;
+	c->side_failed = true;
+	if (c->rt)
+		rt_net(c->rt, -1);	/* created() comes, with an error */
+	return true;
 }
 
 static void saved_at_rest(void *user, const struct err *e)
@@ -225,7 +252,10 @@ static void on_created(void *user, pid_t pid, const struct err *e)
 	if (e) {
 		struct err copy = *e;
 
-		err_wrap(&copy, "failed to create task for container: OCI runtime create failed");
+		if (c->side_failed)
+			copy = c->start_err;
+		else
+			err_wrap(&copy, "failed to create task for container: OCI runtime create failed");
 		attach_gone(c);
 		fail(c, &copy);
 		return;
@@ -255,6 +285,42 @@ static void on_created(void *user, pid_t pid, const struct err *e)
 	go(c);
 }
 
+static void names_written(struct work *w)
+{
+	struct prepare *p = CONTAINER_OF(w, struct prepare, names_work);
+	struct container *c = p->c;
+	struct err e = p->e;
+	int fd;
+
+	c->names_pending = false;
+	c->prep = NULL;
+	fd = e.kind == ERR_NONE ? open(p->netns, O_RDONLY | O_CLOEXEC) : -1;
+	if (fd < 0 && e.kind == ERR_NONE)
+		err_errno(&e, errno, "open the network namespace '%s'", p->netns);
+	prepare_free(p);
+	if (side_over(c, fd < 0 ? &e : NULL) || !c->rt)
+		fd_closep(&fd);
+	else
+		rt_net(c->rt, fd);
+}
+
+/* Once the network is made and there is a place to write them to. */
+static void write_names(struct container *c)
+{
+	struct err e = { 0 };
+
+	if (!c->prep || c->net_pending || c->side_failed || c->start_failed)
+		return;
+	if (prepare_names(c->prep, &e) < 0) {
+		(void)side_over(c, &e);
+		return;
+	}
+	c->names_pending = true;
+	c->prep->names_work.run = prepare_names_run;
+	c->prep->names_work.done = names_written;
+	work_start(c->en->pool, &c->prep->names_work);
+}
+
 static const struct rt_ops rt_callbacks = { .created = on_created, .started = on_started, .exited = on_exited, .gone = on_gone };
 
 static void prepared(struct work *w)
@@ -266,7 +332,7 @@ static void prepared(struct work *w)
 	char *cache CLEANUP(mem_freep) = mem_printf("%s/seccomp", c->en->exec_root);
 	struct err e = { 0 };
 
-	if (p->e.kind != ERR_NONE) {
+	if (p->e.kind != ERR_NONE || c->side_failed) {
 		fail(c, &p->e);
 		prepare_free(p);
 		return;
@@ -280,7 +346,7 @@ static void prepared(struct work *w)
 		struct rt_launch a = {
 			.id = c->id, .bundle = bundle, .run_dir = p->run_dir, .lowers = p->layers, .upper = upper, .work = work,
 			.cgroup = p->cgroup, .cache = cache, .runtime = runtime, .tty = json_flag(doc_config(c), "Tty", false), .stdin_open = json_flag(doc_config(c), "OpenStdin", false),
-			.stdin_once = json_flag(doc_config(c), "StdinOnce", false),
+			.stdin_once = json_flag(doc_config(c), "StdinOnce", false), .late_net = c->late_net,
 			.log = { .driver = p->log.file ? "json-file" : "none", .path = path, .max_size = p->log.max_size, .max_files = p->log.max_files,
 				 .compress = p->log.compress, .attrs = p->log.attrs, .ship = p->log.ship, .address = p->log.address,
 				 .format = p->log.format, .host = p->log.host, .tag = p->log.tag, .facility = p->log.facility, .fields = p->log.fields },
@@ -288,6 +354,11 @@ static void prepared(struct work *w)
 
 		(void)FAULT("engine.launch");
 		c->rt = rt_launch(c->en->l, c->en->runtime_path, &a, &rt_callbacks, c, &e);
+	}
+	if (c->rt && c->late_net) {
+		c->prep = p;
+		write_names(c);
+		return;
 	}
 	prepare_free(p);
 	if (!c->rt)
@@ -300,8 +371,8 @@ static void volumes_ready(void *user, const struct err *e)
 	struct err e2 = { 0 };
 	struct prepare *p;
 
-	if (e) {
-		fail(c, e);
+	if (e || c->side_failed) {
+		fail(c, e ? e : &e2);
 		return;
 	}
 	if (c->kill_after_start) {
@@ -309,7 +380,7 @@ static void volumes_ready(void *user, const struct err *e)
 		fail(c, &e2);
 		return;
 	}
-	p = prepare_new(c, &e2);
+	p = prepare_new(c, c->late_net, &e2);
 	if (!p) {
 		fail(c, &e2);
 		return;
@@ -324,20 +395,29 @@ static void net_opened(void *user, json_t *record, const struct err *e)
 	struct container *c = user;
 	struct err why;
 
+	c->net_pending = false;
 	if (e) {
 		why = *e;
 		(void)err_wrap(&why, "failed to set up container networking");
-		fail(c, &why);
+		if (c->late_net)
+			(void)side_over(c, &why);
+		else
+			fail(c, &why);
 		return;
 	}
 	c->net = json_incref(record);
 	c->net_open = true;
+	if (c->late_net && side_over(c, NULL))
+		return;
 	mark_starting(c);
 	c->commit = COMMIT_WAITS;
 	container_save(c, saved_before_start, c);
 	endpoints_events(c, "connect");
 	hosts_relink(c);
-	mounts_acquire(c, volumes_ready, c);
+	if (c->late_net)
+		write_names(c);
+	else
+		mounts_acquire(c, volumes_ready, c);
 }
 
 /* The endpoints of doc "Networks", then the sandbox. */
@@ -392,6 +472,20 @@ static void unwritten(void *user, const struct err *e)
 	open_net(user);
 }
 
+/* It has a namespace of its own, and the runtime is ours. */
+static bool net_can_be_late(const struct container *c)
+{
+	json_t *networks = json_obj(c->doc, "Networks"), *ep;
+	const char *name;
+	char *runtime CLEANUP(mem_freep) = NULL;
+
+	json_object_foreach(networks, name, ep) {
+		if (str_eq(name, "host") || str_eq(name, "none"))
+			return false;
+	}
+	return json_object_size(networks) && runtime_path(json_str(doc_host(c), "Runtime", ""), &runtime, NULL) == 0 && !runtime;
+}
+
 static void open_net(void *user)
 {
 	struct container *c = user;
@@ -412,8 +506,12 @@ static void open_net(void *user)
 		fail(c, &e);
 		return;
 	}
+	c->late_net = net_can_be_late(c);
+	c->net_pending = c->late_net;
 	open_sandbox(c, ports, n);
 	free(ports);
+	if (c->late_net)
+		mounts_acquire(c, volumes_ready, c);
 }
 
 void container_start(struct container *c)
@@ -421,6 +519,7 @@ void container_start(struct container *c)
 	container_cancel_restart(c);
 	c->phase = PHASE_STARTING;
 	c->started_ok = c->kill_after_start = c->manual_stop = c->restart_after = c->lost = false;
+	c->late_net = c->side_failed = c->start_failed = false;
 	err_clear(&c->start_err);
 	memset(&c->exit, 0, sizeof(c->exit));
 	doc_set(c->doc, "ManualStop", json_false());

@@ -125,6 +125,8 @@ json_t *net_record_ports(const json_t *record);
  */
 json_t *net_ports_fold(const json_t *ports);
 json_t *net_ports_unfold(const json_t *ports);
+/* Where the namespace of a container will be; the caller frees. */
+char *net_sandbox_path(const struct net *n, const char *id);
 void net_sandbox_open(struct net *n, const struct net_sandbox_spec *spec, net_record_done *done, void *user);
 /*
  * Puts an open sandbox on one more network, or takes it off one, without touching its other endpoints; default routes and published ports move when

@@ -460,7 +460,7 @@ static int decide(struct opening *o, struct err *e)
 	if (host && s->n_ep > 1)
 		return err_set(e, ERR_INVALID, "a container on the host's network cannot be on another one");
 	if (!host && !s->path)
-		s->path = mem_printf("%s/%s", o->n->netns_dir, s->id);
+		s->path = net_sandbox_path(o->n, s->id);
 	sandbox_gateways(s, NULL, &s->gw4, &s->gw6);
 	names_decide(s, NULL);
 	/* On networks that lead nowhere docker leaves published ports out; so do we. */
@@ -507,6 +507,11 @@ static void open_drop(struct waiting *w)
 
 	sandbox_free(o->s);
 	opening_free(o);
+}
+
+char *net_sandbox_path(const struct net *n, const char *id)
+{
+	return mem_printf("%s/%s", n->netns_dir, id);
 }
 
 void net_sandbox_open(struct net *n, const struct net_sandbox_spec *spec, net_record_done *done, void *user)

@@ -20,6 +20,7 @@
  *
  *   control (the socket the monitor is started with, or a later connection to <run_dir>/monitor.sock)
  *     engine → LAUNCH                       monitor → CREATED (pid, pidfd | error)
+ *     engine → NET + namespace (or error)   (only if LAUNCH said "late_net": CREATED waits for it)
  *     engine → START                        monitor → STARTED (time | error)
  *     engine → HELLO                        monitor → STATE (pid, pidfd), again after each reconnect
  *     engine → ATTACH + socket              (no answer; handled in order with START, so nothing is missed)
@@ -36,7 +37,7 @@ enum { PM_VERSION = 2 };
 
 enum pm_type {
 	PM_LAUNCH = 1, PM_START, PM_DESTROY, PM_HELLO, PM_ATTACH, PM_STDIN, PM_STDIN_EOF,
-	PM_RESIZE, PM_SIGNAL, PM_PAUSE, PM_EXEC, PM_UPDATE,
+	PM_RESIZE, PM_SIGNAL, PM_PAUSE, PM_EXEC, PM_UPDATE, PM_NET,
 	PM_CREATED = 64, PM_STARTED, PM_STATE, PM_EXITED, PM_OUTPUT, PM_DONE, PM_EXEC_STARTED, PM_EXEC_EXITED,
 };
 

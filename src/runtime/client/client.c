@@ -572,6 +572,7 @@ struct rt *rt_launch(struct loop *l, const char *runtime_path, const struct rt_l
 	pm_put(&b, "tty", a->tty ? "1" : NULL);
 	pm_put(&b, "stdin_open", a->stdin_open ? "1" : NULL);
 	pm_put(&b, "stdin_once", a->stdin_once ? "1" : NULL);
+	pm_put(&b, "late_net", a->late_net ? "1" : NULL);
 	pm_put(&b, "log.driver", a->log.driver ? a->log.driver : "none");
 	pm_put(&b, "log.path", a->log.path);
 	put_number(&b, "log.max_size", a->log.max_size);
@@ -608,6 +609,16 @@ struct rt *rt_launch(struct loop *l, const char *runtime_path, const struct rt_l
 out:
 	buf_done(&b);
 	return r;
+}
+
+void rt_net(struct rt *r, int fd_take)
+{
+	struct pm m = { .type = PM_NET, .flags = fd_take < 0 ? PM_F_ERR : 0 };
+
+	if (r->phase == RT_LAUNCHING)
+		rt_send(r, &m, NULL, 0, fd_take);
+	else
+		fd_closep(&fd_take);
 }
 
 void rt_start(struct rt *r)

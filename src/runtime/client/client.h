@@ -38,6 +38,7 @@ struct rt_launch {
 	const char *cache;		/* directory that all containers' monitors share for compiled seccomp profiles; NULL: none */
 	bool tty, stdin_open;		/* stdin_open: attach feeds it; else /dev/null */
 	bool stdin_once;		/* close stdin when the first attached client closes it */
+	bool late_net;			/* rt_net() will tell when its network is made; not with runtime. Until then files to be mounted may be missing too. */
 	struct rt_log log;
 };
 
@@ -61,6 +62,8 @@ struct rt_ops {
 
 /* runtime_path: of the kedge-runtime binary. */
 struct rt *rt_launch(struct loop *l, const char *runtime_path, const struct rt_launch *a, const struct rt_ops *ops, void *user, struct err *e);
+/* After rt_launch() with late_net: the network namespace is made (fd, taken over), or could not be (-1): then created() tells of a failure. */
+void rt_net(struct rt *r, int fd_take);
 void rt_start(struct rt *r);		/* after created; started() follows */
 /* After an engine restart. Finds the monitor by run_dir; state is filled. When the container has exited meanwhile, exited() comes from the loop;
  * when there is neither monitor nor exit record: NULL, ERR_NOT_FOUND. left: e says the same, and what there is of a start that did not come to its end is

@@ -97,6 +97,27 @@ struct helper *helper_run(enum helper_kind kind, uint32_t tag, int64_t limit_ns,
 	return h;
 }
 
+void helper_tell(const struct helper *h, int fd)
+{
+	struct pm m = { .type = PM_NET };
+
+	(void)pm_send(h->fd, &m, NULL, 0, fd);
+}
+
+int helper_hear(void)
+{
+	struct pollfd f = { .fd = report_fd, .events = POLLIN };
+	struct pm m;
+	ssize_t n;
+	int fd = -1;
+
+	do {
+		(void)poll(&f, 1, -1);
+		n = pm_recv(report_fd, &m, NULL, 0, &fd);
+	} while (n == -EAGAIN || n == -EINTR);
+	return n < 0 ? -1 : fd;
+}
+
 bool helper_turn(struct report *r)
 {
 	int keep[] = { report_fd, mon.run_fd };

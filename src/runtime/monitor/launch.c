@@ -48,6 +48,7 @@ int launch_parse(struct launch *a, const char *p, size_t n, struct err *e)
 	a->tty = pm_word(p, n, "tty") != NULL;
 	a->stdin_open = pm_word(p, n, "stdin_open") != NULL;
 	a->stdin_once = pm_word(p, n, "stdin_once") != NULL;
+	a->late_net = pm_word(p, n, "late_net") != NULL;
 	v = pm_word(p, n, "log.max_size");
 	if (v && str_to_u64(v, 0, UINT64_MAX, &a->log_max) < 0)
 		return err_set(e, ERR_INVALID, "log size '%s' is not a number of bytes", v);
@@ -292,6 +293,13 @@ static void drop_namespaces(void)
 	buf_done(&b);
 }
 
+static int late_netns(struct err *e)
+{
+	int fd = helper_hear();
+
+	return fd < 0 ? err_set(e, ERR_UNAVAILABLE, "its network could not be made") : fd;
+}
+
 static void create(struct report *r)
 {
 	struct oci_create_opts o = { .id = mon.a.id, .bundle = mon.a.bundle, .root = mon.root, .cache = mon.a.cache, .console_socket = mon.console_child,
@@ -321,6 +329,8 @@ static void create(struct report *r)
 			drop_namespaces();
 		return;
 	}
+	if (mon.a.late_net)
+		o.netns = late_netns;
 	if (mon.a.tty)
 		o.stdio[0] = o.stdio[1] = o.stdio[2] = -1;
 	snprintf(pid_file, sizeof(pid_file), "%s/pid", mon.a.run_dir);

@@ -249,6 +249,16 @@ static void delete_begin(void)
 	check_finished();
 }
 
+/* The namespace is there (a handle, borrowed), or there will be none. */
+static void on_net(int fd)
+{
+	struct helper *h = helper_find(HELPER_CREATE);
+
+	if (h && mon.a.late_net)
+		helper_tell(h, fd);
+	mon.a.late_net = false;
+}
+
 /* Nobody wants the container any more, and it was never started. */
 static void destroy(void)
 {
@@ -260,6 +270,7 @@ static void destroy(void)
 		break;
 	case ST_CREATING:
 		mon.doomed = true;	/* once it is made */
+		on_net(-1);
 		break;
 	case ST_CREATED:
 		mon.doomed = true;
@@ -503,6 +514,9 @@ static void on_message(int sock, const struct pm *m, const char *p, size_t n, in
 		break;
 	case PM_START:
 		on_start(sock);
+		break;
+	case PM_NET:
+		on_net(m->flags & PM_F_ERR ? -1 : fd);
 		break;
 	case PM_DESTROY:
 		if (mon.state == ST_CREATED || mon.state == ST_CREATING)

@@ -96,6 +96,7 @@ struct launch {
 	uid_t map_uid;		/* who the container's root is, once idmap_layers() has found it in a user namespace; 0 */
 	gid_t map_gid;
 	bool tty, stdin_open, stdin_once;
+	bool late_net;		/* CREATE waits for NET */
 	const char *log_driver, *log_path;
 	uint64_t log_max;
 	unsigned log_files;
@@ -217,5 +218,8 @@ void helper_free(struct helper *h);
 bool helper_turn(struct report *r);
 void helper_keep(struct helper *h, enum helper_kind next);
 bool helper_go(struct helper *h, int64_t limit_ns);
+/* In the monitor: to the helper, a descriptor (borrowed) or, with -1, that there will be none; and in the helper, which waits: the descriptor or -1. */
+void helper_tell(const struct helper *h, int fd);
+int helper_hear(void);
 
 #endif

@@ -158,6 +158,25 @@ static void give_stdio(const struct making *m)
 	}
 }
 
+/* The namespaces that are there already. */
+static int join_open(struct making *m, struct err *e)
+{
+	for (int k = 0; k < NS_COUNT; k++) {
+		if (!m->spec.ns_path[k])
+			continue;
+		if (k == NS_NET && m->o->netns) {
+			m->ns_fd[k] = m->o->netns(e);
+			if (m->ns_fd[k] < 0)
+				return -1;
+			continue;
+		}
+		m->ns_fd[k] = open(m->spec.ns_path[k], O_RDONLY | O_CLOEXEC);
+		if (m->ns_fd[k] < 0)
+			return err_errno(e, errno, "open %s namespace '%s'", ns_types[k].name, m->spec.ns_path[k]);
+	}
+	return 0;
+}
+
 static int prepare(struct making *m, struct err *e)
 {
 	const struct oci_create_opts *o = m->o;
@@ -182,14 +201,7 @@ static int prepare(struct making *m, struct err *e)
 	m->null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (m->proc < 0 || m->null < 0)
 		return m->proc < 0 ? -1 : err_errno(e, errno, "open '/dev/null'");
-	for (int k = 0; k < NS_COUNT; k++) {
-		if (!m->spec.ns_path[k])
-			continue;
-		m->ns_fd[k] = open(m->spec.ns_path[k], O_RDONLY | O_CLOEXEC);
-		if (m->ns_fd[k] < 0)
-			return err_errno(e, errno, "open %s namespace '%s'", ns_types[k].name, m->spec.ns_path[k]);
-	}
-	if (mounts_open(&m->spec, m->bundle, &m->root_tree, e) < 0 || cgroup_find(&m->cg, e) < 0)
+	if (cgroup_find(&m->cg, e) < 0)
 		return -1;
 	m->dir = state_make(o->root, o->id, e);
 	if (m->dir < 0)
@@ -198,6 +210,8 @@ static int prepare(struct making *m, struct err *e)
 	if (cgroup_plan(&m->cg, str_empty(m->spec.cgroup) ? o->id : m->spec.cgroup, e) < 0 || record(m, e) < 0 || save_filter(m, e) < 0 || listen_start(m, e) < 0)
 		return -1;
 	if (cgroup_make(&m->cg, m->spec.resources, e) < 0)
+		return -1;
+	if (join_open(m, e) < 0 || mounts_open(&m->spec, m->bundle, &m->root_tree, e) < 0)
 		return -1;
 	give_stdio(m);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, m->sync) < 0)

@@ -9,7 +9,9 @@
 #include "base/err.h"
 
 /* The OCI runtime (runtime-spec 1.2), blocking, used by kedge-runtime's command line and by the monitor's builder child. */
+/* netns: asked for once all is made that needs no network; a handle on the namespace that the spec names by its path, taken over; -1 with e. NULL: the path. */
 struct oci_create_opts {
+	int (*netns)(struct err *e);
 	const char *id, *bundle;
 	const char *root;		/* state directory, e.g. /run/kedge/runtime */
 	int stdio[3];			/* for a non-terminal process: passed as 0,1,2 (borrowed) */
