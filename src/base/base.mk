@@ -10,6 +10,8 @@ libbase_a_SOURCES = \
 	src/base/id.c src/base/id.h \
 	src/base/detach.c src/base/detach.h \
 	src/base/file.c src/base/file.h \
+	src/base/dylib.c src/base/dylib.h \
+	src/base/openssl_lib.c \
 	src/base/map.c src/base/map.h \
 	src/base/json.c src/base/json.h \
 	src/base/jsonw.c src/base/jsonw.h \

@@ -21,5 +21,5 @@ kedge_SOURCES = \
 	src/cli/cmd_prune.c \
 	src/cli/cmd_build.c src/cli/buildctx.c src/cli/buildctx.h \
 	src/cli/cmd_cp.c src/cli/localtar.c src/cli/localtar.h
-kedge_LDADD = libcli.a libhttp.a libloop.a libbase.a $(ARCHIVE_LIBS) $(EVENT_LIBS) $(OPENSSL_LIBS) $(HTTP_PARSER_LIBS) $(JANSSON_LIBS)
+kedge_LDADD = libcli.a libhttp.a libloop.a libbase.a $(ARCHIVE_LIBS) $(EVENT_LIBS) $(HTTP_PARSER_LIBS) $(JANSSON_LIBS)
 dist_man_MANS += src/cli/kedge.1

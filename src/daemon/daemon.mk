@@ -6,7 +6,7 @@ kedged_SOURCES = \
 	src/daemon/remap.c src/daemon/remap.h \
 	src/daemon/wire.c src/daemon/wire.h
 kedged_LDADD = libapi.a libbuild.a libengine.a libruntime_client.a libruntime_oci.a libimage.a libvolume.a libnet.a libdns.a libstore.a libhttp.a libloop.a libbase.a \
-	$(IMAGE_LIBS) $(BPF_LIBS) $(CARES_LIBS) $(MNL_LIBS) $(SQLITE_LIBS) $(OPENSSL_LIBS) $(EVENT_LIBS) $(HTTP_PARSER_LIBS) \
+	$(IMAGE_LIBS) $(BPF_LIBS) $(CARES_LIBS) $(MNL_LIBS) $(SQLITE_LIBS) $(EVENT_LIBS) $(HTTP_PARSER_LIBS) \
 	$(SECCOMP_LIBS) $(CAP_LIBS) $(JANSSON_LIBS)
 
 dist_man_MANS += src/daemon/kedged.8

@@ -7,5 +7,5 @@ libhttp_a_SOURCES = \
 	src/http/http_priv.h \
 	src/http/reply.c \
 	src/http/server.c src/http/server.h \
-	src/http/tls.c \
+	src/http/tls.c src/http/event_openssl_lib.c \
 	src/http/websocket.c

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "image/digest.h"
 
-#include <openssl/evp.h>
+#include <nettle/sha2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,41 +10,35 @@
 #include "base/mem.h"
 #include "base/str.h"
 
+/* Nettle's, which libarchive needs anyway; OpenSSL would be three megabytes more of an engine that has images. */
 struct digest {
-	EVP_MD_CTX *ctx;
+	struct sha256_ctx ctx;
 };
 
 struct digest *digest_new(void)
 {
 	struct digest *d = mem_zalloc(sizeof(*d));
 
-	d->ctx = EVP_MD_CTX_new();
-	/* Fails only without memory or without SHA-256: no image can be trusted then. */
-	if (!d->ctx || EVP_DigestInit_ex(d->ctx, EVP_sha256(), NULL) != 1)
-		abort();
+	sha256_init(&d->ctx);
 	return d;
 }
 
 void digest_update(struct digest *d, const void *p, size_t n)
 {
-	if (EVP_DigestUpdate(d->ctx, p, n) != 1)
-		abort();
+	sha256_update(&d->ctx, n, p);
 }
 
 void digest_end_take(struct digest *d, char *out)
 {
-	unsigned char md[EVP_MAX_MD_SIZE];
-	unsigned n = 0;
+	unsigned char md[SHA256_DIGEST_SIZE];
 
 	if (!d)
 		return;
 	if (out) {
-		if (EVP_DigestFinal_ex(d->ctx, md, &n) != 1 || n != 32)
-			abort();
+		sha256_digest(&d->ctx, sizeof(md), md);
 		memcpy(out, "sha256:", 7);
-		id_hex(md, 32, out + 7);
+		id_hex(md, sizeof(md), out + 7);
 	}
-	EVP_MD_CTX_free(d->ctx);
 	free(d);
 }
 

@@ -1,5 +1,5 @@
 # What whoever links libimage.a needs.
-IMAGE_LIBS = $(ARCHIVE_LIBS) $(ZSTD_LIBS) $(ZLIB_LIBS)
+IMAGE_LIBS = $(ARCHIVE_LIBS) $(NETTLE_LIBS) $(ZSTD_LIBS) $(ZLIB_LIBS)
 noinst_LIBRARIES += libimage.a
 libimage_a_SOURCES = \
 	src/image/adding.c src/image/adding.h \

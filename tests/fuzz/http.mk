@@ -1,6 +1,6 @@
 check_PROGRAMS += tests/fuzz/http_head
 tests_fuzz_http_head_SOURCES = tests/fuzz/http_head.c
-tests_fuzz_http_head_LDADD = libhttp.a libloop.a libbase.a $(EVENT_LIBS) $(OPENSSL_LIBS) $(HTTP_PARSER_LIBS) $(JANSSON_LIBS)
+tests_fuzz_http_head_LDADD = libhttp.a libloop.a libbase.a $(EVENT_LIBS) $(HTTP_PARSER_LIBS) $(JANSSON_LIBS)
 if FUZZ
 tests_fuzz_http_head_LDFLAGS = -fsanitize=fuzzer
 else

@@ -1,5 +1,5 @@
 IMAGE_FUZZ = tests/fuzz/image_ref tests/fuzz/image_archive tests/fuzz/image_registry
-IMAGE_FUZZ_LIBS = libimage.a libstore.a libloop.a libbase.a $(IMAGE_LIBS) $(SQLITE_LIBS) $(OPENSSL_LIBS) $(EVENT_LIBS) $(JANSSON_LIBS)
+IMAGE_FUZZ_LIBS = libimage.a libstore.a libloop.a libbase.a $(IMAGE_LIBS) $(SQLITE_LIBS) $(EVENT_LIBS) $(JANSSON_LIBS)
 check_PROGRAMS += $(IMAGE_FUZZ)
 tests_fuzz_image_ref_SOURCES = tests/fuzz/image_ref.c
 tests_fuzz_image_ref_LDADD = $(IMAGE_FUZZ_LIBS)

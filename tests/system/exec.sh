@@ -95,7 +95,7 @@ state_of() { api "http://localhost/exec/$1/json"; }
 check "what ended without an engine has its exit code" until_ok 5 sh -c "curl -sS --unix-socket $sock http://localhost/exec/$early/json | grep -q '\"Running\":false,\"ExitCode\":11'"
 check "what runs is known to run" has "$(state_of "$late")" '"Running":true,"ExitCode":null'
 check "and is among ExecIDs" has "$(kedge inspect -f '{{json .ExecIDs}}' box)" "$late"
-kedge events --format '{{.Action}} {{index .Actor.Attributes "execID"}} {{index .Actor.Attributes "exitCode"}}' >"$ev" 2>/dev/null &
+kedge events --since "$(date +%s)" --format '{{.Action}} {{index .Actor.Attributes "execID"}} {{index .Actor.Attributes "exitCode"}}' >"$ev" 2>/dev/null &
 ev_pid=$!
 until_ok 5 sh -c "curl -sS --unix-socket $sock http://localhost/_ping"
 kedge exec box touch /tmp/go-late

@@ -1,5 +1,5 @@
 if HAVE_CMOCKA
-IMAGE_TEST_LIBS = libimage.a libstore.a libloop.a libbase.a $(CMOCKA_LIBS) $(IMAGE_LIBS) $(SQLITE_LIBS) $(OPENSSL_LIBS) $(EVENT_LIBS) $(JANSSON_LIBS)
+IMAGE_TEST_LIBS = libimage.a libstore.a libloop.a libbase.a $(CMOCKA_LIBS) $(IMAGE_LIBS) $(SQLITE_LIBS) $(EVENT_LIBS) $(JANSSON_LIBS)
 IMAGE_TESTS = tests/unit/image_ref tests/unit/image_unpack tests/unit/image_load tests/unit/image_create tests/unit/image_registry tests/unit/image_kill
 check_PROGRAMS += $(IMAGE_TESTS)
 TESTS += $(IMAGE_TESTS)
