@@ -45,6 +45,16 @@ bool dylib_load(struct dylib *d);
 					    .lock = PTHREAD_MUTEX_INITIALIZER };
 
 /* For #define FOO_F(...) DYLIB_DEFINE_F(foo, __VA_ARGS__) and the like: the functions. */
-
+#define DYLIB_DEFINE_F(lib, type, name, params, args, failed) \
+	type name params \
+	{ \
+		return dylib_load(&lib##_dylib) ? lib##_lib.name args : failed; \
+	}
+#define DYLIB_DEFINE_V(lib, name, params, args) \
+	void name params \
+	{ \
+		if (lib##_lib.name) \
+			lib##_lib.name args; \
+	}
 
 #endif
