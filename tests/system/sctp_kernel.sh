@@ -50,7 +50,7 @@ serve() {
 	rm "$up"
 }
 in_box() { local pid; pid=$(kedge inspect -f '{{.State.Pid}}' "$1"); shift; nsenter -t "$pid" -n "$@"; }
-call() { timeout 60 "${@:3}" python3 "$tmp/sctp.py" call "$1" "$2" 2>&1 | tr '\n' ' '; }
+call() { "${@:3}" timeout 60 python3 "$tmp/sctp.py" call "$1" "$2" 2>&1 | tr '\n' ' '; }
 ip -6 addr add 2001:db8:2::1/64 dev up0 nodad
 client ip -6 addr add 2001:db8:2::2/64 dev eth0 nodad
 
