@@ -25,7 +25,7 @@ def api_cycle(e, n):
     return statistics.median(out)
 
 
-@bench("run", "`run --rm busybox true`, whole process, p50", "ms", 15)
+@bench("run", "`run --rm busybox true`, whole process, p50", "ms", 15, peers=("dockerd", "podman", "crun"))
 def cli_run(e, n):
     out = []
     for _ in range(n):
