@@ -49,3 +49,15 @@ build_tree() {
 	fi
 	make -C "$dir" -s -j"$(nproc)"
 }
+
+# debian_kernel DIR: Debian's own kernel (for virtual machines), unpacked in DIR; prints the name of its package, which is its directory's.
+debian_kernel() {
+	local deb
+	deb=$(apt-cache depends linux-image-cloud-amd64 | awk '/Depends: linux-image/ { print $2; exit }')
+	[ -n "$deb" ] || return 1
+	mkdir -p "$1"
+	if [ ! -d "$1/$deb" ]; then
+		(cd "$1" && apt-get download -qq -o APT::Sandbox::User=root "$deb" >&2 && dpkg-deb -x "$deb"_*.deb "$deb.new" && rm "$deb"_*.deb && mv "$deb.new" "$deb") || return 1
+	fi
+	echo "$deb"
+}

@@ -1,12 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Every BPF program, shown to the verifier of Debian 12's own kernel (6.1), which knows less than newer ones do: tests/bpf/verify as the only program of an
-# emulated machine. The kernel is the one tools/check-v2 has fetched.
+# emulated machine. The kernel is the one tools/check or tools/check-v2 has fetched.
 set -euo pipefail
 top=$(cd "$(dirname "$0")/../.." && pwd)
 build=${KEDGE_BUILD:-$(pwd)}
-kernel=$(find "$top"/build-v2/vm/linux-image-*/boot -name 'vmlinuz-*' 2>/dev/null | head -n 1 || true)
-[ -n "$kernel" ] || { echo "SKIP: needs Debian's kernel, which tools/check-v2 fetches"; exit 77; }
+kernel=$(find "$build"/kernel/linux-image-*/boot "$top"/build-v2/vm/linux-image-*/boot -name 'vmlinuz-*' 2>/dev/null | head -n 1 || true)
+[ -n "$kernel" ] || { echo "SKIP: needs Debian's kernel, which tools/check fetches"; exit 77; }
 for p in qemu-system-x86_64 cpio busybox; do command -v $p >/dev/null || { echo "SKIP: needs $p"; exit 77; }; done
 ldd "$(type -P busybox)" >/dev/null 2>&1 && { echo "SKIP: needs a static busybox"; exit 77; }
 dir=$(mktemp -d)
