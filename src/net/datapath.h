@@ -108,7 +108,7 @@ struct datapath_ops {
 	const char *name;
 	/*
 	 * What the bridges need of the kernel's per-interface forwarding, kept by net: on where routes are asked for through them; off where nothing
-	 * else keeps neighbours from routing to a bridge's subnet.
+	 * else keeps neighbours from routing to a bridge's subnet; there isolate.c's routing rules do.
 	 */
 	bool forwarding;
 	bool sctp;			/* carries it; the proxy does not */

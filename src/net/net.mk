@@ -9,6 +9,7 @@ libnet_a_SOURCES += \
 	src/net/firewall.h src/net/guard.c \
 	src/net/hook.c src/net/hook.h \
 	src/net/inuse.c src/net/inuse.h \
+	src/net/isolate.c \
 	src/net/ipam.c src/net/ipam.h \
 	src/net/lab.c src/net/lab.h \
 	src/net/lb.c src/net/lb.h \

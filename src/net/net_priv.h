@@ -123,6 +123,10 @@ bool netns_is_bound(const char *path);
 /* Runs fn inside; what it opens stays there. */
 int netns_visit(const char *path, int (*fn)(void *user, struct err *e), void *user, struct err *e);
 
+/* isolate.c: a rule of ours is gone (NULL: any may be): those of networks that are there come back. */
+void isolation_lost(const struct net *n, const struct rtnl_rule *rule);
+void isolation_gc(const struct net *n);			/* once the networks are loaded: what an earlier run, on any data path, has left */
+
 /* guard.c: a sandbox has guarded ports, or no longer. */
 void guard_get(struct net *n);
 void guard_put(struct net *n);

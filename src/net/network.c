@@ -265,6 +265,7 @@ int network_load(struct net *n, struct err *e)
 		if (!nw->predefined && nw->n_pools)
 			stored_up(n, nw);
 	networks_bar(n);
+	isolation_gc(n);
 	return 0;
 }
 

@@ -118,21 +118,24 @@ int network_bridge_up(struct network *nw, struct rtnl *r, struct err *e)
 		return err_set(e, ERR_INTERNAL, "the bridge %s was made and is not there", nw->bridge);
 	nw->ifindex = l.ifindex;
 	forwarding_ensure(nw->n, nw->bridge);
+	network_isolate(nw, r);
 	return addresses(nw, had, r, e);
 }
 
 int network_bridge_down(const struct network *nw, struct rtnl *r, struct err *e)
 {
-	if (!nw->foreign) {
+	int rc;
+
+	if (!nw->foreign)
 		rtnl_link_del(r, nw->bridge);
-		return rtnl_run(r, e);
-	}
-	for (size_t i = 0; i < nw->n_pools && !nw->no_gateway; i++) {
+	for (size_t i = 0; i < nw->n_pools && !nw->no_gateway && nw->foreign; i++) {
 		struct net_cidr a = { .addr = *ipam_gateway(nw->pool[i]), .prefix = ipam_subnet(nw->pool[i])->prefix };
 
 		rtnl_addr_del(r, nw->ifindex, &a);
 	}
-	return rtnl_run(r, e);
+	rc = rtnl_run(r, e);
+	network_isolate_end(nw, r);
+	return rc;
 }
 
 int network_datapath(struct network *nw, struct err *e)

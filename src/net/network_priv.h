@@ -22,6 +22,9 @@ bool network_has(const struct network *nw, bool v6);	/* subnets of the family */
 int network_bridge_up(struct network *nw, struct rtnl *r, struct err *e);
 /* Blocking: away with it; a foreign one loses our addresses only. */
 int network_bridge_down(const struct network *nw, struct rtnl *r, struct err *e);
+/* isolate.c: rules that keep packets from being routed to and from a bridge, where the data path does not. Blocking; failures go to the log. */
+void network_isolate(const struct network *nw, struct rtnl *r);
+void network_isolate_end(const struct network *nw, struct rtnl *r);
 int network_datapath(struct network *nw, struct err *e);	/* tells it of the bridge's subnets */
 
 /* network_parent.c: the link of the host that a macvlan network hangs on. Blocking; as network_bridge_up() and _down(). */

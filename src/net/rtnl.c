@@ -73,7 +73,8 @@ int rtnl_news_open(struct rtnl **ret, struct err *e)
 	struct rtnl *r = mem_zalloc(sizeof(*r));
 	int big = 1 << 20;
 
-	if (sock_open(&r->sock, RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | GROUP(RTNLGRP_IPV4_NETCONF) | GROUP(RTNLGRP_IPV6_NETCONF), SOCK_NONBLOCK, e) < 0) {
+	if (sock_open(&r->sock, RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | GROUP(RTNLGRP_IPV4_NETCONF) | GROUP(RTNLGRP_IPV6_NETCONF) |
+		      GROUP(RTNLGRP_IPV4_RULE) | GROUP(RTNLGRP_IPV6_RULE), SOCK_NONBLOCK, e) < 0) {
 		free(r);
 		return -1;
 	}
@@ -422,6 +423,36 @@ void rtnl_rule_mark(struct rtnl *r, bool v6, bool add, uint32_t priority, uint32
 	mnl_attr_put_u32(nh, FRA_FWMARK, mark);
 	mnl_attr_put_u32(nh, FRA_FWMASK, mask);
 	mnl_attr_put_u32(nh, FRA_TABLE, table);
+	end(r, nh);
+}
+
+void rtnl_rule(struct rtnl *r, bool add, const struct rtnl_rule *rule)
+{
+	char t[CIDR_TEXT];
+	struct nlmsghdr *nh = begin(r, add ? RTM_NEWRULE : RTM_DELRULE, add ? NLM_F_CREATE | NLM_F_EXCL : 0, add ? EEXIST : ENOENT,
+				    "%s the routing rule for %s%s%s", add ? "add" : "remove", rule->iif, rule->to.prefix ? " to " : "",
+				    rule->to.prefix ? cidr_text(&rule->to, t) : "");
+	struct fib_rule_hdr *h;
+
+	if (!nh)
+		return;
+	h = mnl_nlmsg_put_extra_header(nh, sizeof(*h));
+	h->family = rule->v6 ? AF_INET6 : AF_INET;
+	h->action = rule->prohibit ? FR_ACT_PROHIBIT : FR_ACT_TO_TBL;
+	h->table = rule->prohibit ? RT_TABLE_UNSPEC : RT_TABLE_MAIN;
+	mnl_attr_put_u32(nh, FRA_PRIORITY, rule->priority);
+	mnl_attr_put_u32(nh, FRA_FWMARK, rule->tag);
+	mnl_attr_put_u32(nh, FRA_FWMASK, 0);
+	if (rule->iif[0])
+		mnl_attr_put_strz(nh, FRA_IIFNAME, rule->iif);
+	if (rule->to.prefix) {
+		h->dst_len = (uint8_t)cidr_len(&rule->to);
+		put_addr(nh, FRA_DST, &rule->to.addr);
+	}
+	if (rule->from.prefix) {
+		h->src_len = (uint8_t)cidr_len(&rule->from);
+		put_addr(nh, FRA_SRC, &rule->from.addr);
+	}
 	end(r, nh);
 }
 

@@ -41,6 +41,15 @@ void rtnl_route_default(struct rtnl *r, uint32_t ifindex, const struct in6_addr 
  */
 void rtnl_rule_mark(struct rtnl *r, bool v6, bool add, uint32_t priority, uint32_t mark, uint32_t mask, uint32_t table);
 void rtnl_route_all_local(struct rtnl *r, bool v6, bool add, uint32_t table);
+/* A rule by where packets come in, go to and come from. The tag is for its maker to know it by: a mark without a mask, which all packets have. */
+struct rtnl_rule {
+	bool v6;
+	bool prohibit;			/* else by the main table */
+	uint32_t priority, tag;
+	char iif[16];			/* "lo": what the host itself sends; "": any */
+	struct net_cidr to, from;	/* of the family; prefix 0: any */
+};
+void rtnl_rule(struct rtnl *r, bool add, const struct rtnl_rule *rule);		/* add: present is fine; else missing is */
 void rtnl_neigh_set(struct rtnl *r, uint32_t ifindex, const struct in6_addr *a, const uint8_t mac[6]);
 
 /* 0 when all were done. The first failure is told with the kernel's own sentence where it has one (extended ACK); requests after a
@@ -65,15 +74,18 @@ struct rtnl_addr {
 int rtnl_link_get(struct rtnl *r, const char *name, struct rtnl_link *ret, struct err *e);
 int rtnl_link_each(struct rtnl *r, void (*fn)(void *user, const struct rtnl_link *l), void *user, struct err *e);
 int rtnl_addr_each(struct rtnl *r, void (*fn)(void *user, const struct rtnl_addr *a), void *user, struct err *e);
+/* Those that rtnl_rule() may have made: with a tag. */
+int rtnl_rule_each(struct rtnl *r, void (*fn)(void *user, const struct rtnl_rule *rule), void *user, struct err *e);
 /* Destinations of the main table, IPv4 and IPv6, without the default routes. */
 int rtnl_route_each(struct rtnl *r, void (*fn)(void *user, const struct net_cidr *dst, uint32_t ifindex), void *user, struct err *e);
 
-/* News: a non-blocking socket (to be watched) that hears of links, addresses and forwarding. */
+/* News: a non-blocking socket (to be watched) that hears of links, addresses, forwarding and rules. */
 struct rtnl_news_ops {
 	void (*link)(void *user, const struct rtnl_link *l, bool gone);
 	void (*addr)(void *user, const struct rtnl_addr *a, bool gone);
 	/* Forwarding of one interface was switched; family is AF_INET or AF_INET6. */
 	void (*forwarding)(void *user, int family, uint32_t ifindex, bool on);
+	void (*rule_gone)(void *user, const struct rtnl_rule *rule);	/* of those with a tag */
 	void (*lost)(void *user);		/* news were lost: look at everything again */
 };
 int rtnl_news_open(struct rtnl **ret, struct err *e);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <libmnl/libmnl.h>
+#include <linux/fib_rules.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/netconf.h>
@@ -130,6 +131,37 @@ static bool addr_of(const struct nlmsghdr *nh, struct rtnl_addr *r)
 	return local || any;
 }
 
+/* False: not one with a tag. */
+static bool rule_of(const struct nlmsghdr *nh, struct rtnl_rule *r)
+{
+	const struct fib_rule_hdr *h = mnl_nlmsg_get_payload(nh);
+	uint32_t mask = UINT32_MAX;
+	const struct nlattr *a;
+	uint8_t mapped;
+
+	if (mnl_nlmsg_get_payload_len(nh) < sizeof(*h) || (h->family != AF_INET && h->family != AF_INET6))
+		return false;
+	mapped = h->family == AF_INET ? 96 : 0;
+	*r = (struct rtnl_rule){ .v6 = h->family == AF_INET6, .prohibit = h->action == FR_ACT_PROHIBIT };
+	mnl_attr_for_each(a, nh, sizeof(*h)) {
+		uint16_t type = mnl_attr_get_type(a);
+
+		if (type == FRA_PRIORITY && mnl_attr_validate(a, MNL_TYPE_U32) >= 0)
+			r->priority = mnl_attr_get_u32(a);
+		else if (type == FRA_FWMARK && mnl_attr_validate(a, MNL_TYPE_U32) >= 0)
+			r->tag = mnl_attr_get_u32(a);
+		else if (type == FRA_FWMASK && mnl_attr_validate(a, MNL_TYPE_U32) >= 0)
+			mask = mnl_attr_get_u32(a);
+		else if (type == FRA_IIFNAME)
+			text(a, r->iif, sizeof(r->iif));
+		else if (type == FRA_DST && addr_attr(a, h->family, &r->to.addr) == 0)
+			r->to.prefix = (uint8_t)(h->dst_len + mapped);
+		else if (type == FRA_SRC && addr_attr(a, h->family, &r->from.addr) == 0)
+			r->from.prefix = (uint8_t)(h->src_len + mapped);
+	}
+	return r->tag && !mask;
+}
+
 /* One request, all its answers to fn. 0, or -errno put into e. */
 static int ask(struct rtnl *r, struct nlmsghdr *nh, const char *what, void (*fn)(const struct nlmsghdr *nh, void *user), void *user, int *err,
 	       struct err *e)
@@ -170,6 +202,7 @@ struct each {
 	void (*link)(void *user, const struct rtnl_link *l);
 	void (*addr)(void *user, const struct rtnl_addr *a);
 	void (*route)(void *user, const struct net_cidr *dst, uint32_t ifindex);
+	void (*rule)(void *user, const struct rtnl_rule *rule);
 	void *user;
 	struct rtnl_link *one;
 };
@@ -248,6 +281,15 @@ static void on_route(const struct nlmsghdr *nh, void *user)
 	x->route(x->user, &dst, oif);
 }
 
+static void on_rule(const struct nlmsghdr *nh, void *user)
+{
+	struct each *x = user;
+	struct rtnl_rule rule;
+
+	if (nh->nlmsg_type == RTM_NEWRULE && rule_of(nh, &rule))
+		x->rule(x->user, &rule);
+}
+
 static int dump(struct rtnl *r, uint16_t type, size_t header, uint8_t family, const char *what, void (*fn)(const struct nlmsghdr *, void *),
 		struct each *x, struct err *e)
 {
@@ -284,6 +326,13 @@ int rtnl_route_each(struct rtnl *r, void (*fn)(void *user, const struct net_cidr
 	struct each x = { .route = fn, .user = user };
 
 	return dump(r, RTM_GETROUTE, sizeof(struct rtmsg), AF_UNSPEC, "routes", on_route, &x, e);
+}
+
+int rtnl_rule_each(struct rtnl *r, void (*fn)(void *user, const struct rtnl_rule *rule), void *user, struct err *e)
+{
+	struct each x = { .rule = fn, .user = user };
+
+	return dump(r, RTM_GETRULE, sizeof(struct fib_rule_hdr), AF_UNSPEC, "routing rules", on_rule, &x, e);
 }
 
 static void conf_news(const struct nlmsghdr *nh, const struct rtnl_news_ops *ops, void *user)
@@ -326,6 +375,7 @@ void rtnl_news_read(struct rtnl *r, const struct rtnl_news_ops *ops, void *user)
 		for (const struct nlmsghdr *nh = (void *)r->recv; mnl_nlmsg_ok(nh, left); nh = mnl_nlmsg_next(nh, &left)) {
 			struct rtnl_link l;
 			struct rtnl_addr a;
+			struct rtnl_rule rule;
 
 			if ((nh->nlmsg_type == RTM_NEWLINK || nh->nlmsg_type == RTM_DELLINK) && link_of(nh, &l))
 				ops->link(user, &l, nh->nlmsg_type == RTM_DELLINK);
@@ -333,6 +383,8 @@ void rtnl_news_read(struct rtnl *r, const struct rtnl_news_ops *ops, void *user)
 				ops->addr(user, &a, nh->nlmsg_type == RTM_DELADDR);
 			else if (nh->nlmsg_type == RTM_NEWNETCONF)
 				conf_news(nh, ops, user);
+			else if (nh->nlmsg_type == RTM_DELRULE && rule_of(nh, &rule))
+				ops->rule_gone(user, &rule);
 		}
 	}
 }

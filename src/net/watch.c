@@ -203,6 +203,13 @@ static void on_forwarding(void *user, int family, uint32_t ifindex, bool on)
 		}
 }
 
+static void on_rule_gone(void *user, const struct rtnl_rule *rule)
+{
+	struct watch *w = user;
+
+	isolation_lost(w->n, rule);
+}
+
 static bool is_known(const struct watch *w, uint32_t ifindex)
 {
 	for (size_t i = 0; i < w->n_links; i++)
@@ -272,13 +279,15 @@ static void on_lost(void *user)
 	while ((nw = map_next(w->n->networks, &it, NULL)))
 		if (nw->ifindex && nw->driver == DRIVER_BRIDGE)
 			forwarding_ensure(w->n, nw->bridge);
+	isolation_lost(w->n, NULL);
 	if (look(w, &e) < 0)
 		log_warn("net", "cannot look at the host's links: %s", e.msg);
 }
 
 static void on_news(void *user, unsigned events)
 {
-	static const struct rtnl_news_ops ops = { .link = on_link, .addr = on_addr, .forwarding = on_forwarding, .lost = on_lost };
+	static const struct rtnl_news_ops ops = { .link = on_link, .addr = on_addr, .forwarding = on_forwarding, .rule_gone = on_rule_gone,
+						  .lost = on_lost };
 	struct watch *w = user;
 
 	(void)events;
