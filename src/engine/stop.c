@@ -208,7 +208,14 @@ void engine_start(struct engine *en, const char *ref, engine_done *done, void *u
 		waiter_later(en, done, user, &e);
 		return;
 	case PHASE_CLEANING:
-		refuse(c, done, user, ERR_CONFLICT, "container ", " is just ending: try again");
+		if (c->remove_after || json_flag(doc_host(c), "AutoRemove", false)) {
+			refuse(c, done, user, ERR_CONFLICT, "container ", " is marked for removal and cannot be started");
+			return;
+		}
+		c->restart_after = true;	/* once it has ended */
+		c->restart_pause_ns = 0;
+		doc_set(c->doc, "RestartCount", json_integer(0));
+		waiter_add(&c->up, c, done, user);
 		return;
 	case PHASE_STARTING:
 		waiter_add(&c->up, c, done, user);

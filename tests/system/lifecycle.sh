@@ -155,6 +155,12 @@ done
 engine_start
 kedge rm -f mid >/dev/null
 
+# Started again and again, whichever moment of its end that meets.
+kedge create --name brief busybox true >/dev/null
+often() { for _ in $(seq 30); do kedge start brief >/dev/null || return 1; done; }
+check "start of one that is just ending" often
+kedge rm -f brief >/dev/null
+
 # Restart policies.
 count() { kedge inspect -f '{{.RestartCount}}' "$1"; }
 kedge run -d --name fails --restart on-failure:2 busybox sh -c 'echo run; exit 4' >/dev/null
