@@ -40,7 +40,7 @@ for n in range(1, 201):
 print("200 echoed")
 PY
 servers=()
-# serve NAME ADDRESS PORT COMMAND...: in the background, until the script ends
+# serve NAME ADDRESS PORT COMMAND...: in the background, until the round ends. COMMAND becomes the program: of a function only its shell would be killed.
 serve() {
 	local up=$tmp/up.$1 address=$2 port=$3
 	shift 3
@@ -49,7 +49,8 @@ serve() {
 	until_ok 20 test -e "$up"
 	rm "$up"
 }
-in_box() { local pid; pid=$(kedge inspect -f '{{.State.Pid}}' "$1"); shift; nsenter -t "$pid" -n "$@"; }
+pid_of() { kedge inspect -f '{{.State.Pid}}' "$1"; }
+in_box() { local pid; pid=$(pid_of "$1"); shift; nsenter -t "$pid" -n "$@"; }
 call() { "${@:3}" timeout 60 python3 "$tmp/sctp.py" call "$1" "$2" 2>&1 | tr '\n' ' '; }
 ip -6 addr add 2001:db8:2::1/64 dev up0 nodad
 client ip -6 addr add 2001:db8:2::2/64 dev eth0 nodad
@@ -61,9 +62,9 @@ round() {
 	kedge network create --ipv6 --subnet 172.30.0.0/24 --subnet fd00:30::/64 six >/dev/null
 	kedge run -d --name srv6 --network six -p 7006:7000/sctp busybox sleep 1000 >/dev/null
 	kedge run -d --name two busybox sleep 1000 >/dev/null
-	serve "srv" 0.0.0.0 7000 in_box srv
-	serve "srv6" :: 7000 in_box srv6
-	serve "cl" 192.0.2.2 7100 client
+	serve "srv" 0.0.0.0 7000 nsenter -t "$(pid_of srv)" -n
+	serve "srv6" :: 7000 nsenter -t "$(pid_of srv6)" -n
+	serve "cl" 192.0.2.2 7100 nsenter --net=/run/netns/client
 	check "$1: published: from outside, with the client's address" equal "$(call 192.0.2.1 7000 client)" "from 192.0.2.2 200 echoed "
 	check "$1: published: IPv6" equal "$(call 2001:db8:2::1 7006 client)" "from 2001:db8:2::2 200 echoed "
 	check "$1: masqueraded: out" equal "$(call 192.0.2.2 7100 in_box two)" "from 192.0.2.1 200 echoed "
