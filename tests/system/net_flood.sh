@@ -18,7 +18,7 @@ def one(c):
 while True:
     threading.Thread(target=one, args=(s.accept()[0],), daemon=True).start()
 PY
-client python3 "$tmp/echo.py" >/dev/null 2>&1 </dev/null &
+nsenter --net=/run/netns/client python3 "$tmp/echo.py" >/dev/null 2>&1 </dev/null &
 echo_pid=$!
 trap 'kill $echo_pid $in_pid 2>/dev/null || true; finish' EXIT
 in_pid=
@@ -43,7 +43,7 @@ for word in sys.stdin:
     print(got.decode(), end="", flush=True)
 PY
 mkfifo "$tmp/words"
-client python3 "$tmp/in.py" <"$tmp/words" >"$tmp/answers" 2>&1 &
+nsenter --net=/run/netns/client python3 "$tmp/in.py" <"$tmp/words" >"$tmp/answers" 2>&1 &
 in_pid=$!
 exec 5>"$tmp/words"
 echo first >&5

@@ -66,7 +66,7 @@ in_ctr inner ip route add default via 172.32.0.1
 in_ctr inner ip -6 route add default via fd00:32::1
 mac=$(ip -o link show "br-$(kedge network inspect -f '{{.Id}}' quiet | cut -c 1-12)" | sed 's/.*ether \([^ ]*\).*/\1/')
 in_ctr q1 ip neigh replace fd00:33::9 lladdr "$mac" dev eth0
-client python3 "$tmp/udp.py" 7007 >"$tmp/udp.client" 2>&1 &
+nsenter --net=/run/netns/client python3 "$tmp/udp.py" 7007 >"$tmp/udp.client" 2>&1 &
 servers+=($!)
 until_ok 10 client sh -c 'ss -Hlun sport = :7007 | grep -q .'
 
