@@ -240,6 +240,13 @@ static int pick_init(const struct prepare *p, char **ret, struct err *e)
 	return runtime && !*ret ? -1 : 0;
 }
 
+/* The files, to be mounted before it is known what they say. */
+static int place_names(struct prepare *p)
+{
+	return !p->shared && (put_file(p->files, "hosts", "", 0, 0644, &p->e) < 0 || put_file(p->files, "resolv.conf", "", 0, 0644, &p->e) < 0 ||
+			      put_file(p->files, "hostname", "", 0, 0644, &p->e) < 0) ? -1 : 0;
+}
+
 static int put_names(struct prepare *p)
 {
 	return !p->shared && (write_names(p) < 0 || (p->idmap.size && give_files(p, p->files) < 0)) ? -1 : 0;
@@ -267,7 +274,7 @@ static int prepare_all(struct prepare *p)
 	in.groups = ids.groups;
 	in.n_groups = ids.n_groups;
 	in.home = ids.home;
-	if (!p->late_net && put_names(p) < 0)
+	if (p->late_net ? place_names(p) < 0 : put_names(p) < 0)
 		goto out;
 	if (pick_init(p, &init, &p->e) < 0)
 		goto out;

@@ -3,7 +3,8 @@
  * From "start" to "at rest":
  *
  *   STARTING  volumes acquired -> worker makes directories and config.json -> rt_launch, up to the namespaces --+-> created -+-> rt_start
- *             net_sandbox_open -+-> worker writes hosts, resolv.conf --------------------------------- rt_net --/            |
+ *             net_sandbox_open -+-> rt_net ---------------------------------------------------------------------/            |
+ *                               +-> worker writes hosts, resolv.conf into files that are there ------------------------------+
  *                               \-> the document, with the sandbox record and the mark "Starting", is committed -------------/
  *   RUNNING   until exited(); the document is committed without the mark when the container has run for a moment
  *   CLEANING  net_sandbox_close -> volumes released -> the document is committed -> container_at_rest()
@@ -220,11 +221,24 @@ static void on_started(void *user, const struct err *e)
 		(void)rt_kill(c->rt, 9, NULL);
 }
 
-/* Made and committed, whichever was last. */
+/* It is made, but must not run. */
+static void undo(struct container *c, const struct err *e)
+{
+	struct err why = *e;
+
+	rt_destroy(TAKE(c->rt));
+	fail(c, &why);
+}
+
+/* Made, named and committed, whichever was last. */
 static void go(struct container *c)
 {
-	if (c->phase != PHASE_STARTING || !c->rt || !c->created || c->commit != COMMIT_DONE)
+	if (c->phase != PHASE_STARTING || !c->rt || !c->created || c->names_pending || c->commit == COMMIT_WAITS)
 		return;
+	if (c->side_failed || c->commit == COMMIT_FAILED) {
+		undo(c, &c->start_err);
+		return;
+	}
 	(void)FAULT("engine.start");
 	rt_start(c->rt);
 }
@@ -234,13 +248,8 @@ static void saved_before_start(void *user, const struct err *e)
 	struct container *c = user;
 
 	c->commit = e ? COMMIT_FAILED : COMMIT_DONE;
-	if (e)
+	if (e && !c->side_failed)
 		c->start_err = *e;
-	if (e && c->phase == PHASE_STARTING && c->created && c->rt) {
-		rt_destroy(TAKE(c->rt));
-		fail(c, e);
-		return;
-	}
 	go(c);
 }
 
@@ -275,13 +284,6 @@ static void on_created(void *user, pid_t pid, const struct err *e)
 	doc_set_time(s, "StartedAt", clock_wall());
 	health_reset(c);
 	(void)FAULT("engine.created");
-	if (c->commit == COMMIT_FAILED) {
-		struct err why = c->start_err;
-
-		rt_destroy(TAKE(c->rt));
-		fail(c, &why);
-		return;
-	}
 	go(c);
 }
 
@@ -290,31 +292,31 @@ static void names_written(struct work *w)
 	struct prepare *p = CONTAINER_OF(w, struct prepare, names_work);
 	struct container *c = p->c;
 	struct err e = p->e;
-	int fd;
 
 	c->names_pending = false;
 	c->prep = NULL;
-	fd = e.kind == ERR_NONE ? open(p->netns, O_RDONLY | O_CLOEXEC) : -1;
-	if (fd < 0 && e.kind == ERR_NONE)
-		err_errno(&e, errno, "open the network namespace '%s'", p->netns);
 	prepare_free(p);
-	if (side_over(c, fd < 0 ? &e : NULL) || !c->rt)
-		fd_closep(&fd);
-	else
-		rt_net(c->rt, fd);
+	if (!side_over(c, e.kind == ERR_NONE ? NULL : &e) || c->created)
+		go(c);
 }
 
-/* Once the network is made and there is a place to write them to. */
-static void write_names(struct container *c)
+/* Once the network is made and there is a place to write the names to. */
+static void net_ready(struct container *c)
 {
 	struct err e = { 0 };
+	int fd;
 
 	if (!c->prep || c->net_pending || c->side_failed || c->start_failed)
 		return;
-	if (prepare_names(c->prep, &e) < 0) {
+	fd = open(c->prep->netns, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		err_errno(&e, errno, "open the network namespace '%s'", c->prep->netns);
+	if (fd < 0 || prepare_names(c->prep, &e) < 0) {
+		fd_closep(&fd);
 		(void)side_over(c, &e);
 		return;
 	}
+	rt_net(c->rt, fd);
 	c->names_pending = true;
 	c->prep->names_work.run = prepare_names_run;
 	c->prep->names_work.done = names_written;
@@ -357,7 +359,7 @@ static void prepared(struct work *w)
 	}
 	if (c->rt && c->late_net) {
 		c->prep = p;
-		write_names(c);
+		net_ready(c);
 		return;
 	}
 	prepare_free(p);
@@ -415,7 +417,7 @@ static void net_opened(void *user, json_t *record, const struct err *e)
 	endpoints_events(c, "connect");
 	hosts_relink(c);
 	if (c->late_net)
-		write_names(c);
+		net_ready(c);
 	else
 		mounts_acquire(c, volumes_ready, c);
 }
