@@ -230,8 +230,8 @@ out:
 	return r;
 }
 
-/* Reads config.json: where the root file system goes; prepares the sources it names. */
-static int rootfs_of(char *out, size_t size, struct err *e)
+/* Reads config.json, *ret: where the root file system goes; prepares the sources it names. */
+static int rootfs_of(char *out, size_t size, json_t **ret, struct err *e)
 {
 	json_t *config;
 	const char *path;
@@ -239,20 +239,15 @@ static int rootfs_of(char *out, size_t size, struct err *e)
 
 	if (dir < 0)
 		return err_errno(e, errno, "open bundle '%s'", mon.a.bundle);
-	config = json_parse_file_at(dir, "config.json", 16 << 20, e);
+	*ret = config = json_parse_file_at(dir, "config.json", 16 << 20, e);
 	(void)close(dir);
 	if (!config)
 		return err_wrap(e, "bundle '%s'", mon.a.bundle);
 	path = json_str(json_obj(config, "root"), "path", "rootfs");
 	n = path[0] == '/' ? snprintf(out, size, "%s", path) : snprintf(out, size, "%s/%s", mon.a.bundle, path);
-	if (n >= 0 && (size_t)n < size && (sources_prepare(config, e) < 0 || idmap_layers(&mon.a, config, e) < 0)) {
-		json_decref(config);
-		return -1;
-	}
-	json_decref(config);
 	if (n < 0 || (size_t)n >= size)
 		return err_set(e, ERR_INVALID, "bundle '%s': root.path is longer than %zu bytes", mon.a.bundle, size - 1);
-	return 0;
+	return sources_prepare(config, e) < 0 || idmap_layers(&mon.a, config, e) < 0 ? -1 : 0;
 }
 
 /*
@@ -314,7 +309,7 @@ static void create(struct report *r)
 		return;
 	}
 	if (mon.a.n_lowers) {
-		if (rootfs_of(r->text, sizeof(r->text), &r->err) < 0)
+		if (rootfs_of(r->text, sizeof(r->text), &o.config, &r->err) < 0)	/* the helper ends soon: it is not given back */
 			return;
 		made = file_mkdir_p(r->text, 0755);
 		if (made < 0) {

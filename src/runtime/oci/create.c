@@ -187,7 +187,7 @@ static int prepare(struct making *m, struct err *e)
 	m->bundle = realpath(o->bundle, NULL);
 	if (!m->bundle)
 		return err_errno(e, errno, "bundle '%s'", o->bundle);
-	if (spec_load(m->bundle, &m->spec, e) < 0 || seccomp_cached(m->spec.seccomp, o->cache, &m->filter, e) < 0)
+	if ((o->config ? spec_parse(o->config, &m->spec, e) : spec_load(m->bundle, &m->spec, e)) < 0 || seccomp_cached(m->spec.seccomp, o->cache, &m->filter, e) < 0)
 		return -1;
 	path = m->spec.root_path[0] == '/' ? mem_strdup(m->spec.root_path) : mem_printf("%s/%s", m->bundle, m->spec.root_path);
 	m->root_path = realpath(path, NULL);

@@ -10,7 +10,9 @@
 
 /* The OCI runtime (runtime-spec 1.2), blocking, used by kedge-runtime's command line and by the monitor's builder child. */
 /* netns: asked for once all is made that needs no network; a handle on the namespace that the spec names by its path, taken over; -1 with e. NULL: the path. */
+/* config: the bundle's config.json, if it was read already (borrowed). */
 struct oci_create_opts {
+	json_t *config;
 	int (*netns)(struct err *e);
 	const char *id, *bundle;
 	const char *root;		/* state directory, e.g. /run/kedge/runtime */
