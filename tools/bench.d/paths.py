@@ -49,7 +49,7 @@ class Lab:
                 ip netns add {ns}; ip link add up{i + 1} netns {ns} type veth peer name eth{i + 1} netns client
                 nsenter --net=/run/netns/client sh -c 'ip addr add {net}.2/24 dev eth{i + 1}; ip link set eth{i + 1} up'
                 nsenter --net=/run/netns/{ns} sh -c 'ip link set lo up; ip addr add {net}.1/24 dev up{i + 1}; ip link set up{i + 1} up
-                    ip route add default via {net}.2; sysctl -q net.ipv4.ip_forward=1'""")
+                    ip route add default via {net}.2; sysctl -q net.ipv4.ip_forward=1 net.ipv4.tcp_tw_reuse=1'""")
         try:
             self.kedge = self.engine(Kedge, "kedge")
             self.serve(self.kedge)
