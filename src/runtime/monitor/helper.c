@@ -157,7 +157,7 @@ bool helper_read(struct helper *h)
 		return true;
 	do
 		r = recv(h->fd, &h->report, sizeof(h->report), MSG_DONTWAIT);
-	while (r < 0 && errno == EINTR);
+	while (r < 0 && (errno == EINTR || errno == ECONNRESET));	/* it ended without reading what we told it; its report is there still */
 	if (r < 0 && errno == EAGAIN)
 		return false;
 	if (r != (ssize_t)sizeof(h->report)) {
