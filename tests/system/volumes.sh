@@ -141,6 +141,9 @@ for cli in $clis; do
 	check "$cli: volume-subpath never leaves the volume" has "$(sub out/etc true)" "cannot access path $at/out/etc: No such file or directory"
 	check "$cli: a subpath that climbs" has "$(sub ../x true)" "subpath must be a relative path within the volume"
 	check "$cli: a subpath of nothing" has "$(sub nosuch true)" "cannot access path $at/nosuch: No such file or directory"
+	# A container that cannot be made may be told so before or after its network is there.
+	always() { for _ in $(seq 40); do has "$(sub nosuch true)" "cannot access path $at/nosuch: No such file or directory" || return 1; done; }
+	check "$cli: a subpath of nothing, each time" always
 
 	# Options of the local driver
 	$cli volume create -o type=tmpfs -o device=tmpfs -o o=size=1m,uid=1000 tmpvol >/dev/null
