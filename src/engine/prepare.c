@@ -43,14 +43,19 @@ static int names_of(struct prepare *p, struct container *c, struct err *e)
 
 int prepare_names(struct prepare *p, struct err *e)
 {
-	struct engine *en = p->c->en;
 	struct buf hosts = BUF_INIT;
-	json_t *nw = net_inspect(en->net, "bridge", NULL);
+	json_t *nw, *v;
+	size_t i;
 	int rc;
 
-	p->gateway = mem_strdup(json_str(json_array_get(json_path(nw, "IPAM.Config"), 0), "Gateway", ""));
+	json_array_foreach(json_arr(p->host, "ExtraHosts"), i, v) {
+		if (p->gateway || !str_ends(json_string_value(v), ":host-gateway"))
+			continue;
+		nw = net_inspect(p->c->en->net, "bridge", NULL);
+		p->gateway = mem_strdup(json_str(json_array_get(json_path(nw, "IPAM.Config"), 0), "Gateway", ""));
+		json_decref(nw);
+	}
 	p->nameserver = mem_strdup(json_str(p->c->net, "Nameserver", ""));
-	json_decref(nw);
 	rc = hosts_of(p->c, &hosts, e);
 	p->hosts = hosts.data;
 	return rc;

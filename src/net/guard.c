@@ -19,7 +19,7 @@ static int routes(struct net *n, bool v6, bool on, struct err *e)
 {
 	if (on)
 		rtnl_route_all_local(n->rtnl, v6, true, TABLE);
-	rtnl_rule_mark(n->rtnl, v6, on, PRIORITY, KEDGE_GUARD_MARK, KEDGE_GUARD_MASK, TABLE);
+	rtnl_rule(n->rtnl, on, &(struct rtnl_rule){ .v6 = v6, .priority = PRIORITY, .mark = KEDGE_GUARD_MARK, .mask = KEDGE_GUARD_MASK, .table = TABLE });
 	if (!on)
 		rtnl_route_all_local(n->rtnl, v6, false, TABLE);
 	return rtnl_run(n->rtnl, e);

@@ -40,7 +40,7 @@ static uint32_t tag_of(const struct network *nw)
 
 static void rules_of(const struct network *nw, const struct net_cidr *subnet, struct rtnl_rule out[RULES])
 {
-	struct rtnl_rule common = { .v6 = !addr_is4(&subnet->addr), .tag = tag_of(nw) };
+	struct rtnl_rule common = { .v6 = !addr_is4(&subnet->addr), .mark = tag_of(nw) };
 
 	for (int i = 0; i < RULES; i++)
 		out[i] = common;
@@ -96,7 +96,7 @@ void network_isolate_end(const struct network *nw, struct rtnl *r)
 
 static bool same(const struct rtnl_rule *a, const struct rtnl_rule *b)
 {
-	return a->v6 == b->v6 && a->priority == b->priority && a->tag == b->tag && a->prohibit == b->prohibit && str_eq(a->iif, b->iif) &&
+	return a->v6 == b->v6 && a->priority == b->priority && a->mark == b->mark && a->prohibit == b->prohibit && str_eq(a->iif, b->iif) &&
 	       a->to.prefix == b->to.prefix && addr_eq(&a->to.addr, &b->to.addr) && a->from.prefix == b->from.prefix &&
 	       addr_eq(&a->from.addr, &b->from.addr);
 }
@@ -146,7 +146,7 @@ static void on_rule(void *user, const struct rtnl_rule *rule)
 {
 	struct left *l = user;
 
-	if ((rule->tag & INSTANCE_MASK) != l->instance || (rule->priority != PRIORITY_HOST && rule->priority != PRIORITY_PROHIBIT) ||
+	if ((rule->mark & INSTANCE_MASK) != l->instance || (rule->priority != PRIORITY_HOST && rule->priority != PRIORITY_PROHIBIT) ||
 	    owner(l->n, rule))
 		return;
 	l->rule = mem_realloc(l->rule, (l->len + 1) * sizeof(*l->rule));

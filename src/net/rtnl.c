@@ -408,30 +408,12 @@ void rtnl_route_default(struct rtnl *r, uint32_t ifindex, const struct in6_addr 
 	end(r, nh);
 }
 
-void rtnl_rule_mark(struct rtnl *r, bool v6, bool add, uint32_t priority, uint32_t mark, uint32_t mask, uint32_t table)
-{
-	struct nlmsghdr *nh = begin(r, add ? RTM_NEWRULE : RTM_DELRULE, add ? NLM_F_CREATE | NLM_F_EXCL : 0, add ? EEXIST : ENOENT,
-				    "%s the %s routing rule for the mark %#x", add ? "add" : "remove", v6 ? "IPv6" : "IPv4", mark);
-	struct fib_rule_hdr *h;
-
-	if (!nh)
-		return;
-	h = mnl_nlmsg_put_extra_header(nh, sizeof(*h));
-	h->family = v6 ? AF_INET6 : AF_INET;
-	h->action = FR_ACT_TO_TBL;
-	mnl_attr_put_u32(nh, FRA_PRIORITY, priority);
-	mnl_attr_put_u32(nh, FRA_FWMARK, mark);
-	mnl_attr_put_u32(nh, FRA_FWMASK, mask);
-	mnl_attr_put_u32(nh, FRA_TABLE, table);
-	end(r, nh);
-}
-
 void rtnl_rule(struct rtnl *r, bool add, const struct rtnl_rule *rule)
 {
 	char t[CIDR_TEXT];
 	struct nlmsghdr *nh = begin(r, add ? RTM_NEWRULE : RTM_DELRULE, add ? NLM_F_CREATE | NLM_F_EXCL : 0, add ? EEXIST : ENOENT,
-				    "%s the routing rule for %s%s%s", add ? "add" : "remove", rule->iif, rule->to.prefix ? " to " : "",
-				    rule->to.prefix ? cidr_text(&rule->to, t) : "");
+				    "%s the %s routing rule %u for %s%s%s", add ? "add" : "remove", rule->v6 ? "IPv6" : "IPv4", rule->priority,
+				    rule->mask ? "marked packets" : rule->iif, rule->to.prefix ? " to " : "", rule->to.prefix ? cidr_text(&rule->to, t) : "");
 	struct fib_rule_hdr *h;
 
 	if (!nh)
@@ -439,10 +421,12 @@ void rtnl_rule(struct rtnl *r, bool add, const struct rtnl_rule *rule)
 	h = mnl_nlmsg_put_extra_header(nh, sizeof(*h));
 	h->family = rule->v6 ? AF_INET6 : AF_INET;
 	h->action = rule->prohibit ? FR_ACT_PROHIBIT : FR_ACT_TO_TBL;
-	h->table = rule->prohibit ? RT_TABLE_UNSPEC : RT_TABLE_MAIN;
+	h->table = rule->prohibit || rule->table ? RT_TABLE_UNSPEC : RT_TABLE_MAIN;
 	mnl_attr_put_u32(nh, FRA_PRIORITY, rule->priority);
-	mnl_attr_put_u32(nh, FRA_FWMARK, rule->tag);
-	mnl_attr_put_u32(nh, FRA_FWMASK, 0);
+	mnl_attr_put_u32(nh, FRA_FWMARK, rule->mark);
+	mnl_attr_put_u32(nh, FRA_FWMASK, rule->mask);
+	if (rule->table)
+		mnl_attr_put_u32(nh, FRA_TABLE, rule->table);
 	if (rule->iif[0])
 		mnl_attr_put_strz(nh, FRA_IIFNAME, rule->iif);
 	if (rule->to.prefix) {

@@ -36,16 +36,14 @@ void rtnl_group_del(struct rtnl *r, uint32_t group);		/* an empty one is fine */
 void rtnl_addr_add(struct rtnl *r, uint32_t ifindex, const struct net_cidr *a);		/* present is fine */
 void rtnl_addr_del(struct rtnl *r, uint32_t ifindex, const struct net_cidr *a);		/* missing is fine */
 void rtnl_route_default(struct rtnl *r, uint32_t ifindex, const struct in6_addr *gateway);
-/*
- * A rule for packets of the family that bear the mark: by this table. And in that table: everything is the host's own. add: present is fine; else missing is.
- */
-void rtnl_rule_mark(struct rtnl *r, bool v6, bool add, uint32_t priority, uint32_t mark, uint32_t mask, uint32_t table);
+/* In that table everything is the host's own. add: present is fine; else missing is. */
 void rtnl_route_all_local(struct rtnl *r, bool v6, bool add, uint32_t table);
-/* A rule by where packets come in, go to and come from. The tag is for its maker to know it by: a mark without a mask, which all packets have. */
+/* A rule by where packets come in, go to and come from, and by their mark. A mark without a mask all packets have: its maker knows the rule by it. */
 struct rtnl_rule {
 	bool v6;
-	bool prohibit;			/* else by the main table */
-	uint32_t priority, tag;
+	bool prohibit;			/* else by the table */
+	uint32_t priority, mark, mask;
+	uint32_t table;			/* 0: the main one */
 	char iif[16];			/* "lo": what the host itself sends; "": any */
 	struct net_cidr to, from;	/* of the family; prefix 0: any */
 };
@@ -74,7 +72,7 @@ struct rtnl_addr {
 int rtnl_link_get(struct rtnl *r, const char *name, struct rtnl_link *ret, struct err *e);
 int rtnl_link_each(struct rtnl *r, void (*fn)(void *user, const struct rtnl_link *l), void *user, struct err *e);
 int rtnl_addr_each(struct rtnl *r, void (*fn)(void *user, const struct rtnl_addr *a), void *user, struct err *e);
-/* Those that rtnl_rule() may have made: with a tag. */
+/* Those that rtnl_rule() may have made: with a mark and no mask. */
 int rtnl_rule_each(struct rtnl *r, void (*fn)(void *user, const struct rtnl_rule *rule), void *user, struct err *e);
 /* Destinations of the main table, IPv4 and IPv6, without the default routes. */
 int rtnl_route_each(struct rtnl *r, void (*fn)(void *user, const struct net_cidr *dst, uint32_t ifindex), void *user, struct err *e);

@@ -149,7 +149,7 @@ static bool rule_of(const struct nlmsghdr *nh, struct rtnl_rule *r)
 		if (type == FRA_PRIORITY && mnl_attr_validate(a, MNL_TYPE_U32) >= 0)
 			r->priority = mnl_attr_get_u32(a);
 		else if (type == FRA_FWMARK && mnl_attr_validate(a, MNL_TYPE_U32) >= 0)
-			r->tag = mnl_attr_get_u32(a);
+			r->mark = mnl_attr_get_u32(a);
 		else if (type == FRA_FWMASK && mnl_attr_validate(a, MNL_TYPE_U32) >= 0)
 			mask = mnl_attr_get_u32(a);
 		else if (type == FRA_IIFNAME)
@@ -159,7 +159,7 @@ static bool rule_of(const struct nlmsghdr *nh, struct rtnl_rule *r)
 		else if (type == FRA_SRC && addr_attr(a, h->family, &r->from.addr) == 0)
 			r->from.prefix = (uint8_t)(h->src_len + mapped);
 	}
-	return r->tag && !mask;
+	return r->mark && !mask;
 }
 
 /* One request, all its answers to fn. 0, or -errno put into e. */

@@ -35,11 +35,13 @@ check "compression: tail over files" in_order 3001 6000 < <(kedge logs --tail 30
 check "compression: gzip can read them" sh -c "zcat '$dir'/*log.1.gz | grep -q '\"stream\":\"stdout\"'"
 
 # Following, with rotation at every few milliseconds.
-kedge run -d --name follow -e N=20000 --log-opt max-size=100k --log-opt max-file=100 busybox sh -c "sleep 0.3; $count" >/dev/null
+kedge run -d --name follow -e N=20000 --log-opt max-size=100k --log-opt max-file=100 busybox sh -c "echo line 0; while [ ! -e /go ]; do sleep 0.05; done; $count" >/dev/null
 kedge logs -f follow >"$tmp/follow" &
 follower=$!
+until_ok 10 test -s "$tmp/follow"
+kedge exec follow touch /go
 check "follow: ends with the container" wait $follower
-check "follow: no line is lost over rotations" in_order 1 20000 <"$tmp/follow"
+check "follow: no line is lost over rotations" in_order 0 20000 <"$tmp/follow"
 
 # Times
 kedge run -d --name slow busybox sh -c 'echo one; sleep 1.1; echo two; sleep 1.1; echo three; sleep 1000' >/dev/null

@@ -54,7 +54,7 @@ bye"
 	check "$rt: -t: a terminal of the size asked for" has "$(kedge run --rm -t --runtime $rt busybox tty)" "/dev/pts/"
 	check "$rt: --rm leaves nothing" equal "$(kedge ps -aq | wc -l)" 0
 	if command -v tini-static >/dev/null || command -v catatonit >/dev/null || command -v docker-init >/dev/null; then
-		check "$rt: --init: it reaps and ends as the program does" status 6 kedge run --rm --init --runtime $rt busybox sh -c '[ $$ != 1 ] && (sleep 0.1 &); sleep 0.2; exit 6'
+		check "$rt: --init: it reaps and ends as the program does" status 6 kedge run --rm --init --runtime $rt busybox sh -c '[ $$ != 1 ] && (true &); n=0; while ps -o stat | grep -q Z; do n=$((n + 1)); [ $n -lt 100 ] || exit 9; sleep 0.05; done; exit 6'
 		check "$rt: --init: signals reach the program" equal "$(c=$(kedge run -d --init --runtime $rt busybox sh -c 'trap "exit 4" TERM; echo up; while :; do sleep 0.05; done'); until_ok 10 sh -c "'$builddir/kedge' -H unix://$sock logs $c | grep -q up"; kedge stop "$c" >/dev/null; state "$c" ExitCode; kedge rm "$c" >/dev/null)" 4
 	fi
 	check "$rt: a seccomp profile of one's own" has "$(echo '{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir"],"action":"SCMP_ACT_ERRNO","errnoRet":38}]}' >"$tmp/p"; kedge run --rm --security-opt "seccomp=$tmp/p" --runtime $rt busybox mkdir /x 2>&1)" "not implemented"

@@ -27,7 +27,7 @@ pid=$(kedge inspect -f '{{.State.Pid}}' box)
 check "root inside is nobody outside" equal "$(stat -c '%u:%g' "/proc/$pid")" "1000000:2000000"
 check "it has a user namespace" [ "$(readlink "/proc/$pid/ns/user")" != "$(readlink /proc/self/ns/user)" ]
 check "inside it is root" equal "$(kedge exec box id -u)" 0
-check "an init of ours reaps and ends as the program does" status 6 kedge run --rm --init busybox sh -c '(sleep 0.1 &); sleep 0.3; exit 6'
+check "an init of ours reaps and ends as the program does" status 6 kedge run --rm --init busybox sh -c '(true &); n=0; while ps -o stat | grep -q Z; do n=$((n + 1)); [ $n -lt 100 ] || exit 9; sleep 0.05; done; exit 6'
 check "a terminal of an exec" has "$(kedge exec -t box sh -c 'tty; id -u')" "/dev/pts/"
 check "files of the image are root's" equal "$(kedge exec box stat -c '%u:%g' /bin/busybox)" "0:0"
 check "what it writes has its own ids on disk" equal "$(stat -c '%u:%g' "$data/containers/$(kedge inspect -f '{{.Id}}' box)/upper/mine")" "0:0"

@@ -251,6 +251,17 @@ def machine_kb():
     return m["MemTotal"] - m["MemFree"] - m["Buffers"] - m["Cached"] - m["SReclaimable"]
 
 
+def steady(measure):
+    """What measure() gives once it no longer changes by more than a percent: an engine gives back a moment later what a request took."""
+    seen, end = [measure()], time.monotonic() + 20
+    while len(seen) < 6 or max(seen[-6:]) - min(seen[-6:]) > max(seen[-6:]) / 100:
+        if time.monotonic() > end:
+            break
+        time.sleep(0.3)
+        seen.append(measure())
+    return seen[-1]
+
+
 def tree_pss(root_pids, match):
     total = 0
     for p in os.listdir("/proc"):

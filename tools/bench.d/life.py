@@ -5,7 +5,7 @@ import statistics
 import threading
 import time
 
-from engines import Api, bench, field, p, sh, tree_pss
+from engines import Api, bench, field, p, sh, steady, tree_pss
 
 
 def create(api, **body):
@@ -120,12 +120,10 @@ def per_container(e, n):
     """PSS growth of engine and helper processes for each container, in MB."""
     count, names = 20, []
     helper = lambda cmd: ("kedge-runtime" in cmd or "containerd-shim" in cmd or "docker-proxy" in cmd)
-    time.sleep(2)  # what earlier measurements left is given back
-    before = tree_pss(e.pids(), helper)
+    before = steady(lambda: tree_pss(e.pids(), helper))
     for i in range(count):
         names.append(e.run("run", "-d", "-p", f"{20000 + i}:80", "busybox", "sleep", "1000"))
-    time.sleep(1)
-    after = tree_pss(e.pids(), helper)
+    after = steady(lambda: tree_pss(e.pids(), helper))
     e.run("rm", "-f", *names)
     return (after - before) / count / 1024
 
