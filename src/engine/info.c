@@ -137,6 +137,8 @@ json_t *engine_info(struct engine *en)
 		json_array_append_new(json_object_get(info, "SecurityOptions"), json_string("name=userns"));
 	doc_set(info, "Warnings", net_warnings(en->net));
 	json_array_append_new(json_object_get(info, "DriverStatus"), json_pack("[s, s]", "Datapath", json_str(status, "Datapath", "")));
+	if (json_str(status, "Hooks", NULL))
+		json_array_append_new(json_object_get(info, "DriverStatus"), json_pack("[s, s]", "Hooks", json_str(status, "Hooks", "")));
 	json_decref(status);
 	return info;
 }

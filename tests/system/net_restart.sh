@@ -81,6 +81,44 @@ restart() {
 	ip link del kedge0
 }
 
+filters() { tc filter show dev "$1" "$2" 2>/dev/null | grep -c kedge_ || true; }
+# An engine that knows only filters of qdiscs, then one on a kernel with TCX (Linux 6.6): taken over, and out of reach of who flushes qdiscs.
+hooks() {
+	local veth dev
+	KEDGE_FAULT=net.tcx:1:38 tool_start ebpf
+	say open "$(id64 a1)" web bridge "tcp:*:8080:80"
+	answer_server a1 tcp 80
+	until_ok 10 listens a1 -t sport = :80
+	veth=$(field a1 HostVeth)
+	check "a filter at the uplink" equal "$(filters up0 ingress)" 1
+	check "a filter at the container's interface" equal "$(filters "$veth" ingress)" 1
+	check "it answers by filters" has "$(client python3 "$tmp/ask" tcp 192.0.2.1 8080 hello)" " hello"
+	tool_kill9
+	tool_start ebpf
+	say adopt "$(id64 a1)"
+	say gc
+	check "taken over, it answers" has "$(client python3 "$tmp/ask" tcp 192.0.2.1 8080 hello)" " hello"
+	if tail -n +2 "$tmp/log" | grep -q 'attached by TCX'; then
+		for dev in up0 "$veth"; do
+			check "no filter is left at $dev" equal "$(filters "$dev" ingress)" 0
+			tc qdisc del dev "$dev" clsact
+			check "flushed at $dev, it answers" has "$(client python3 "$tmp/ask" tcp 192.0.2.1 8080 hello)" " hello"
+			check "flushed at $dev, from the host too" has "$(ask tcp 127.0.0.1 8080 hello)" " hello"
+		done
+		check "flushed, what is not published is not reached" not client python3 "$tmp/ask" tcp "$(field a1 IPAddress)" 80
+	else
+		echo "SKIP: TCX (Linux 6.6)"
+	fi
+	for p in "${pids[@]}"; do kill "$p" 2>/dev/null || true; done
+	pids=()
+	say close "$(id64 a1)"
+	until_ok 10 no_veths
+	tool_stop
+	rm -f "$tmp"/*.record
+	ip link del kedge0
+}
+
 restart proxy
 restart nft
 restart ebpf
+hooks

@@ -9,8 +9,11 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "bpf/dns.skel.h"
+#include "net/ebpf/attach.h"
 
-enum { LOOPBACK = 1, REDIRECT_HANDLE = 1, REDIRECT_PRIORITY = 1 };
+enum { LOOPBACK = 1 };
+
+static const struct attach_place place = { .handle = 1, .priority = 1 };
 
 struct dns_redirect {
 	struct dns_bpf *bpf;
@@ -39,12 +42,9 @@ void dns_redirect_free(struct dns_redirect *r)
 
 int dns_redirect_attach(struct dns_redirect *r, struct err *e)
 {
-	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = LOOPBACK, .attach_point = BPF_TC_EGRESS);
-	LIBBPF_OPTS(bpf_tc_opts, opts, .prog_fd = bpf_program__fd(r->bpf->progs.kedge_dns), .handle = REDIRECT_HANDLE, .priority = REDIRECT_PRIORITY,
-		    .flags = BPF_TC_F_REPLACE);
-	int rc = bpf_tc_hook_create(&hook);
+	int rc = attach_set(LOOPBACK, false, bpf_program__fd(r->bpf->progs.kedge_dns), &place);
 
-	if (rc == 0 || rc == -EEXIST)
-		rc = bpf_tc_attach(&hook, &opts);
+	if (rc == 0)
+		attach_del_old(LOOPBACK, false, &place);
 	return rc < 0 ? err_errno(e, -rc, "cannot attach the name server's program to a container's loopback") : 0;
 }

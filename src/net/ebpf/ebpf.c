@@ -12,10 +12,11 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "net/ebpf/attach.h"
 #include "net/ebpf/ebpf_priv.h"
 
 /* Our place among an interface's tc filters: early, others may come before. */
-enum { TC_HANDLE = 0x6b64, TC_PRIORITY = 20 };
+static const struct attach_place place = { .handle = 0x6b64, .priority = 20 };
 
 struct kedge_addr to_addr(const struct in6_addr *a)
 {
@@ -77,28 +78,18 @@ int table_del(struct datapath *d, struct bpf_map *m, const void *key)
 	return r == -ENOENT ? 0 : r;
 }
 
-static int attach(uint32_t ifindex, enum bpf_tc_attach_point at, const struct bpf_program *prog, struct err *e)
+static int attach(struct datapath *d, uint32_t ifindex, bool ingress, const struct bpf_program *prog, struct err *e)
 {
-	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = at);
-	LIBBPF_OPTS(bpf_tc_opts, opts, .prog_fd = bpf_program__fd(prog), .handle = TC_HANDLE, .priority = TC_PRIORITY, .flags = BPF_TC_F_REPLACE);
 	char name[IF_NAMESIZE] = "?";
-	int r = bpf_tc_hook_create(&hook);
+	int r = attach_set(ifindex, ingress, bpf_program__fd(prog), &place);
 
-	if (r == 0 || r == -EEXIST)
-		r = bpf_tc_attach(&hook, &opts);
 	if (r < 0) {
 		if_indextoname(ifindex, name);
 		return err_errno(e, -r, "cannot attach the data path to interface %s (%u)", name, ifindex);
 	}
+	if (d->taking_over)
+		attach_del_old(ifindex, ingress, &place);
 	return 0;
-}
-
-static void detach(uint32_t ifindex, enum bpf_tc_attach_point at)
-{
-	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = at);
-	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = TC_PRIORITY);
-
-	(void)bpf_tc_detach(&hook, &opts);
 }
 
 static size_t control_size(void)
@@ -151,11 +142,13 @@ static int ebpf_open(struct loop *l, const char *pin_dir, struct datapath **ret,
 	d->l = l;
 	d->pin_dir = mem_strdup(pin_dir);
 	d->seen = map_new();
+	d->taking_over = true;
 	if (pins_load_dp(d, e) < 0 || control_map(d, e) < 0) {
 		ebpf_close(d);
 		return -1;
 	}
 	sweep_open(d);
+	log_info("ebpf", "classifiers are attached by %s", attach_by_tcx() ? "TCX" : "filters of clsact");
 	if (pins_load_local(d, e) < 0) {
 		log_warn("ebpf", "%s: clients on this host go through the proxy", e ? e->msg : "");
 		err_clear(e);
@@ -179,7 +172,7 @@ static int ebpf_net_set(struct datapath *d, const struct dp_net *nw, struct err 
 
 	if (table_put(d, d->dp->maps.nets, &k, &v, e) < 0)
 		return -1;
-	return attach(nw->bridge_ifindex, BPF_TC_EGRESS, d->dp->progs.kedge_bridge, e);
+	return attach(d, nw->bridge_ifindex, false, d->dp->progs.kedge_bridge, e);
 }
 
 static int ebpf_net_del(struct datapath *d, uint32_t bridge_ifindex, struct err *e)
@@ -189,7 +182,7 @@ static int ebpf_net_del(struct datapath *d, uint32_t bridge_ifindex, struct err 
 	struct kedge_net v;
 
 	(void)e;
-	detach(bridge_ifindex, BPF_TC_EGRESS);	/* of a bridge that may be another's, and stay */
+	attach_del(bridge_ifindex, false, &place);	/* of a bridge that may be another's, and stay */
 	/* One entry a family. */
 	while (bpf_map_get_next_key(fd, at, &next) == 0) {
 		if (bpf_map_lookup_elem(fd, &next, &v) == 0 && v.bridge_ifindex == bridge_ifindex) {
@@ -207,13 +200,13 @@ static int ebpf_uplink_set(struct datapath *d, uint32_t ifindex, bool has_ethern
 {
 	if (has_ethernet && table_put(d, d->dp->maps.ethers, &ifindex, &(uint32_t){ 1 }, e) < 0)
 		return -1;
-	return attach(ifindex, BPF_TC_INGRESS, has_ethernet ? d->dp->progs.kedge_uplink : d->dp->progs.kedge_uplink_l3, e);
+	return attach(d, ifindex, true, has_ethernet ? d->dp->progs.kedge_uplink : d->dp->progs.kedge_uplink_l3, e);
 }
 
 static int ebpf_uplink_del(struct datapath *d, uint32_t ifindex)
 {
 	(void)table_del(d, d->dp->maps.ethers, &ifindex);
-	detach(ifindex, BPF_TC_INGRESS);
+	attach_del(ifindex, true, &place);
 	return 0;
 }
 
@@ -290,7 +283,7 @@ static int ebpf_endpoint_set(struct datapath *d, const struct dp_endpoint *ep, s
 	memcpy(v.gw_mac, ep->gw_mac, 6);
 	if (table_put(d, d->dp->maps.endpoints, &k, &v, e) < 0)
 		return -1;
-	if (attach(ep->host_ifindex, BPF_TC_INGRESS, d->dp->progs.kedge_container, e) < 0) {
+	if (attach(d, ep->host_ifindex, true, d->dp->progs.kedge_container, e) < 0) {
 		(void)table_del(d, d->dp->maps.endpoints, &k);
 		return -1;
 	}
@@ -333,6 +326,7 @@ static void ebpf_gc(struct datapath *d)
 	gc_map(d, d->dp->maps.locals);
 	gc_map(d, d->dp->maps.sources);
 	gc_map(d, d->dp->maps.ethers);
+	d->taking_over = false;
 	changed(d);
 }
 
@@ -363,7 +357,7 @@ static json_t *ebpf_info(struct datapath *d)
 	static const char *const counter_names[] = { KEDGE_COUNTERS(X) };
 #undef X
 
-	return json_pack("{s:I, s:o, s:o}", "Flows", (json_int_t)d->flows, "Drops", sums(d->dp->maps.drops, drop_names, N(drop_names)), "Counters",
+	return json_pack("{s:s, s:I, s:o, s:o}", "Hooks", attach_by_tcx() ? "tcx" : "clsact", "Flows", (json_int_t)d->flows, "Drops", sums(d->dp->maps.drops, drop_names, N(drop_names)), "Counters",
 			 sums(d->dp->maps.counters, counter_names, N(counter_names)));
 }
 
@@ -375,8 +369,10 @@ static void ebpf_purge(const char *pin_dir)
 		return;
 	all = if_nameindex();
 	for (i = all; i && i->if_index; i++) {
-		detach(i->if_index, BPF_TC_INGRESS);
-		detach(i->if_index, BPF_TC_EGRESS);
+		for (int ingress = 0; ingress < 2; ingress++) {
+			attach_del(i->if_index, ingress, &place);
+			attach_del_old(i->if_index, ingress, &place);
+		}
 	}
 	if_freenameindex(all);
 	(void)file_rm_rf_at(AT_FDCWD, pin_dir);	/* with its last pin a link is detached, a map gone */

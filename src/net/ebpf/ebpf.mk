@@ -1,4 +1,5 @@
 libnet_a_SOURCES += \
+	src/net/ebpf/attach.c src/net/ebpf/attach.h \
 	src/net/ebpf/dns.c src/net/ebpf/dns.h \
 	src/net/ebpf/ebpf.c \
 	src/net/ebpf/ebpf_priv.h \

@@ -35,6 +35,7 @@ struct datapath {
 	struct ports_bpf *ports;	/* NULL: every published port needs a socket of its own */
 	struct listener *listeners;	/* KEDGE_LISTENERS_MAX of them, index 0 unused; NULL: none yet */
 	uint32_t lb_last;		/* number of a table of backends given last */
+	bool taking_over;		/* from an earlier engine, until the gc */
 	struct map *seen;		/* "<map>:<key in hex>" named in this run, for gc */
 	struct host_addr *addrs;	/* in order of arrival: the first of an interface is its source address */
 	/* drops, while somebody listens */
