@@ -4,6 +4,17 @@
 . "$(dirname "$0")/net_lib.sh"
 no_veths() { ! ip -o link | grep -q ' kv'; }
 
+# Ends what runs in the last container, it, and the engine; nothing is left for the next round.
+leave() {
+	for p in "${pids[@]}"; do kill "$p" 2>/dev/null || true; done
+	pids=()
+	say close "$(id64 a1)"
+	until_ok 10 no_veths
+	tool_stop
+	rm -f "$tmp"/*.record
+	ip link del kedge0
+}
+
 restart() {
 	tool_start "$1"
 	say open "$(id64 a1)" web bridge "tcp:*:8080:80" "udp:*:5353:53" || { echo "$reply"; exit 1; }
@@ -72,13 +83,7 @@ restart() {
 	check "one interface is left" equal "$(ip -o link | grep -c ' kv')" 1
 	check "one namespace is left" equal "$(ls "$tmp/netns")" "$(id64 a1)"
 	check "the container still answers" has "$(client python3 "$tmp/ask" tcp 192.0.2.1 8080 hello)" " hello"
-	for p in "${pids[@]}"; do kill "$p" 2>/dev/null || true; done
-	pids=()
-	say close "$(id64 a1)"
-	until_ok 10 no_veths
-	tool_stop
-	rm -f "$tmp"/*.record
-	ip link del kedge0
+	leave
 }
 
 filters() { tc filter show dev "$1" "$2" 2>/dev/null | grep -c kedge_ || true; }
@@ -109,13 +114,7 @@ hooks() {
 	else
 		echo "SKIP: TCX (Linux 6.6)"
 	fi
-	for p in "${pids[@]}"; do kill "$p" 2>/dev/null || true; done
-	pids=()
-	say close "$(id64 a1)"
-	until_ok 10 no_veths
-	tool_stop
-	rm -f "$tmp"/*.record
-	ip link del kedge0
+	leave
 }
 
 restart proxy
