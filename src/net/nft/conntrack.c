@@ -26,6 +26,7 @@ struct wanted {
 	const struct in6_addr *addr;	/* of a container, or of the host */
 	uint16_t port;			/* of the host; 0: any flow with addr counts */
 	uint8_t proto;
+	const struct datapath *bare;	/* instead of all these: a flow of an endpoint's that should have been translated */
 	struct doomed *list;
 };
 
@@ -70,6 +71,23 @@ bool conntrack_tuple(const struct nlattr *a, bool v4, struct ct_tuple *t)
 	return true;
 }
 
+/* Of a container to somewhere beyond its network, under its own address. */
+static bool is_bare(const struct datapath *d, const struct ct_tuple *orig, const struct ct_tuple *reply)
+{
+	bool v4 = addr_is4(&orig->src);
+
+	if (!addr_eq(&orig->src, &reply->dst) || !addr_eq(&orig->dst, &reply->src))
+		return false;
+	for (size_t i = 0; i < d->n_nets; i++) {
+		const struct dp_net *n = &d->nets[i];
+		struct net_cidr subnet = { n->subnet, n->prefix };
+
+		if (addr_is4(&n->subnet) == v4 && n->masquerade && cidr_has(&subnet, &orig->src))
+			return !cidr_has(&subnet, &orig->dst);
+	}
+	return false;
+}
+
 static int see_top(const struct nlattr *a, void *user)
 {
 	const struct nlattr **t = user;
@@ -92,7 +110,9 @@ static int on_flow(const struct nlmsghdr *h, void *user)
 	if (mnl_attr_parse(h, sizeof(struct nfgenmsg), see_top, top) < 0 || !conntrack_tuple(top[0], w->v4, &orig) ||
 	    !conntrack_tuple(top[1], w->v4, &reply) || top[0]->nla_len > sizeof(x->tuple))
 		return MNL_CB_OK;
-	if (w->port)
+	if (w->bare)
+		hit = is_bare(w->bare, &orig, &reply);
+	else if (w->port)
 		hit = orig.proto == w->proto && orig.dport == w->port && (addr_is_any(w->addr) || addr_eq(&orig.dst, w->addr));
 	else
 		hit = addr_eq(&orig.src, w->addr) || addr_eq(&orig.dst, w->addr) || addr_eq(&reply.src, w->addr);
@@ -155,4 +175,13 @@ void conntrack_forget_port(struct datapath *d, bool v4, uint8_t proto, const str
 	struct wanted w = { .v4 = v4, .addr = host_addr, .port = port, .proto = proto };
 
 	forget(d, &w);
+}
+
+void conntrack_forget_bare(struct datapath *d)
+{
+	for (int v4 = 1; v4 >= 0; v4--) {
+		struct wanted w = { .v4 = v4, .bare = d };
+
+		forget(d, &w);
+	}
 }

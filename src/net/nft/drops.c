@@ -8,15 +8,18 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "net/addr.h"
 #include "net/nft/nft_priv.h"
 
 /*
  * Dropped packets, one by one, while somebody listens: the rules that drop hand the packet's head to a log group of netfilter's, which is nobody's as long
- * as no socket has bound it. What comes faster than it is read is lost here and counted there.
+ * as no socket has bound it. What is over the rules' limit is not told but counted, and what comes faster than it is read leaves a gap in the numbers of
+ * what is; both together are what the next one says was suppressed.
  */
 enum { SNAP = 96, TURN = 64, ATTRS = 32 };
+static const int64_t LOOK_NS = 250000000;		/* at the counter of what is not told, at most so often */
 
 static int keep(const struct nlattr *a, void *user)
 {
@@ -62,6 +65,23 @@ static bool packet_read(const uint8_t *p, size_t n, struct dp_drop *x)
 	return true;
 }
 
+/* Dropped since the last one that was told. */
+static uint32_t suppressed(struct datapath *d, const struct nlattr *seq_attr)
+{
+	uint32_t seq = seq_attr && mnl_attr_get_payload_len(seq_attr) == 4 ? ntohl(mnl_attr_get_u32(seq_attr)) : d->log_seq + 1;
+	uint32_t lost = seq - d->log_seq - 1;
+	int64_t now = clock_now();
+
+	if (now - d->untold_at >= LOOK_NS) {
+		json_decref(ruleset_drops(d));
+		d->untold_at = now;
+	}
+	lost += (uint32_t)(d->untold - d->untold_said);
+	d->untold_said = d->untold;
+	d->log_seq = seq;
+	return lost;
+}
+
 static int on_packet(const struct nlmsghdr *h, void *user)
 {
 	const struct nlattr *a[ATTRS] = { NULL };
@@ -82,6 +102,7 @@ static int on_packet(const struct nlmsghdr *h, void *user)
 	memcpy(reason, mnl_attr_get_payload(a[NFULA_PREFIX]), mnl_attr_get_payload_len(a[NFULA_PREFIX]) < sizeof(reason) ?
 	       mnl_attr_get_payload_len(a[NFULA_PREFIX]) : sizeof(reason) - 1);
 	x.reason = reason;
+	x.suppressed = suppressed(d, a[NFULA_SEQ]);
 	if (packet_read(mnl_attr_get_payload(a[NFULA_PAYLOAD]), mnl_attr_get_payload_len(a[NFULA_PAYLOAD]), &x))
 		d->on_drop(d->drop_user, &x);
 	return MNL_CB_OK;
@@ -146,6 +167,7 @@ static int group_open(struct mnl_socket **ret)
 	h = config(buf);
 	mnl_attr_put(h, NFULA_CFG_MODE, sizeof(mode), &mode);
 	mnl_attr_put_u32(h, NFULA_CFG_QTHRESH, htonl(1));	/* each at once */
+	mnl_attr_put_u16(h, NFULA_CFG_FLAGS, htons(NFULNL_CFG_F_SEQ));
 	r = ask(s, h);
 	if (r < 0)
 		goto fail;
@@ -157,7 +179,7 @@ fail:
 	return r;
 }
 
-void nft_drops_close(struct datapath *d)
+static void group_close(struct datapath *d)
 {
 	loop_io_free(d->log_io);
 	if (d->log)
@@ -166,20 +188,40 @@ void nft_drops_close(struct datapath *d)
 	d->log = NULL;
 }
 
+static void close_unheard(void *user)
+{
+	struct datapath *d = user;
+
+	if (!d->on_drop)
+		group_close(d);
+}
+
+void nft_drops_close(struct datapath *d)
+{
+	if (d->l)
+		loop_forget(d->l, close_unheard, d);
+	group_close(d);
+}
+
 int nft_drops_listen(struct datapath *d, void (*fn)(void *user, const struct dp_drop *x), void *user, struct err *e)
 {
 	int r;
 
 	if (fn && !(d->can & CAN_LOG))
-		return err_set(e, ERR_NOT_IMPLEMENTED, "nftables of this kernel cannot tell dropped packets one by one: it has no nfnetlink_log");
+		return err_set(e, ERR_NOT_IMPLEMENTED, "nftables of this kernel cannot tell dropped packets one by one: it has no nfnetlink_log or no limits");
 	d->on_drop = fn;
 	d->drop_user = user;
-	/* Maybe from inside on_packet(): the socket stays, and what comes is thrown away. */
+	if (!fn)
+		loop_defer(d->l, close_unheard, d);	/* this may be inside on_packet() */
 	if (!fn || d->log)
 		return 0;
 	r = group_open(&d->log);
 	if (r < 0)
 		return err_errno(e, -r, "listen to dropped packets");
+	json_decref(ruleset_drops(d));
+	d->untold_said = d->untold;
+	d->untold_at = clock_now();
+	d->log_seq = UINT32_MAX;		/* they count from 0 */
 	d->log_io = loop_io_new(d->l, mnl_socket_get_fd(d->log), LOOP_READ, on_log, d);
 	return 0;
 }

@@ -105,6 +105,8 @@ int elems_change(struct datapath *d, const struct elem *del, size_t n_del, const
 	char text[80];
 	int r = change(d, del, n_del, add, n_add);
 
+	if (r == -ENOENT && nft_keeper_now(d) == 0)
+		r = change(d, del, n_del, add, n_add);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < n_del; i++) {
@@ -132,6 +134,8 @@ int elem_put(struct datapath *d, const struct elem *el)
 	r = one(d, el, false, true);
 	if (r == -EBUSY || r == -EEXIST)
 		r = one(d, el, true, true);
+	if (r == -ENOENT && nft_keeper_now(d) == 0)
+		r = one(d, el, false, true);
 	if (r < 0)
 		return r;
 	keep(d, text, el);
@@ -149,35 +153,49 @@ int elem_del(struct datapath *d, const struct elem *el)
 	return r == -ENOENT ? 0 : r;
 }
 
+static void append_all(struct datapath *d, struct batch *b, enum nft_set k)
+{
+	struct nftnl_set *s = set_of(d, k);
+	const struct elem *el;
+	size_t it = 0, n = 0;
+
+	while ((el = map_next(d->elems, &it, NULL))) {
+		if (el->set != k)
+			continue;
+		append(s, el, true);
+		if (++n % ELEMS_PER_MESSAGE == 0) {
+			put_message(b, s, NFT_MSG_NEWSETELEM);
+			nftnl_set_free(s);
+			s = set_of(d, k);
+		}
+	}
+	if (n % ELEMS_PER_MESSAGE)
+		put_message(b, s, NFT_MSG_NEWSETELEM);
+	nftnl_set_free(s);
+}
+
+void elems_append(struct datapath *d, struct batch *b)
+{
+	for (int k = 0; k < SET_COUNT; k++)
+		if (set_exists(d, (enum nft_set)k))
+			append_all(d, b, (enum nft_set)k);
+}
+
 int elems_rewrite(struct datapath *d)
 {
 	struct batch b;
 
 	batch_begin(d, &b);
 	for (int k = 0; k < SET_COUNT; k++) {
+		struct nlmsghdr *h;
+
 		if (!set_exists(d, (enum nft_set)k))
 			continue;
-		struct nftnl_set *s = set_of(d, (enum nft_set)k);
-		const struct elem *el;
-		size_t it = 0, n = 0;
-		struct nlmsghdr *h = batch_message(&b, NFT_MSG_DELSETELEM, 0);
-
+		h = batch_message(&b, NFT_MSG_DELSETELEM, 0);
 		mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_TABLE, d->table);
 		mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_SET, set_name((enum nft_set)k));	/* and no elements: all of them */
 		batch_put(&b, h);
-		while ((el = map_next(d->elems, &it, NULL))) {
-			if (el->set != (enum nft_set)k)
-				continue;
-			append(s, el, true);
-			if (++n % ELEMS_PER_MESSAGE == 0) {
-				put_message(&b, s, NFT_MSG_NEWSETELEM);
-				nftnl_set_free(s);
-				s = set_of(d, (enum nft_set)k);
-			}
-		}
-		if (n % ELEMS_PER_MESSAGE)
-			put_message(&b, s, NFT_MSG_NEWSETELEM);
-		nftnl_set_free(s);
 	}
+	elems_append(d, &b);
 	return batch_commit(d, &b);
 }

@@ -18,10 +18,6 @@
 #include "net/addr.h"
 #include "net/nft/nft_priv.h"
 
-struct nft_net {
-	struct dp_net n;
-};
-
 static void set_err(struct err *e, int r, const char *what)
 {
 	(void)err_errno(e, -r, "nftables: %s", what);
@@ -108,10 +104,10 @@ static struct elem elem_near(const struct dp_publish *p, uint32_t bridge)
 
 /* --- networks --- */
 
-static struct nft_net *net_of(struct datapath *d, uint32_t ifindex, bool v4)
+static struct dp_net *net_of(struct datapath *d, uint32_t ifindex, bool v4)
 {
 	for (size_t i = 0; i < d->n_nets; i++)
-		if (d->nets[i].n.bridge_ifindex == ifindex && addr_is4(&d->nets[i].n.subnet) == v4)
+		if (d->nets[i].bridge_ifindex == ifindex && addr_is4(&d->nets[i].subnet) == v4)
 			return &d->nets[i];
 	return NULL;
 }
@@ -123,11 +119,11 @@ static int net_elem(struct datapath *d, struct elem el, bool on)
 
 static int nft_net_set(struct datapath *d, const struct dp_net *n, struct err *e)
 {
-	struct nft_net *old = net_of(d, n->bridge_ifindex, addr_is4(&n->subnet));
+	struct dp_net *old = net_of(d, n->bridge_ifindex, addr_is4(&n->subnet));
 	int r;
 
-	if (old && n->masquerade != old->n.masquerade && old->n.masquerade)
-		(void)net_elem(d, elem_subnet(&old->n), false);
+	if (old && n->masquerade != old->masquerade && old->masquerade)
+		(void)net_elem(d, elem_subnet(old), false);
 	r = net_elem(d, elem_if(SET_BRIDGES, n->bridge_ifindex), true);
 	if (r == 0)
 		r = net_elem(d, elem_pair(n->bridge_ifindex), n->icc);
@@ -147,7 +143,7 @@ static int nft_net_set(struct datapath *d, const struct dp_net *n, struct err *e
 		d->nets = mem_realloc(d->nets, (d->n_nets + 1) * sizeof(*d->nets));
 		old = &d->nets[d->n_nets++];
 	}
-	old->n = *n;
+	*old = *n;
 	return 0;
 }
 
@@ -156,7 +152,7 @@ static int nft_net_del(struct datapath *d, uint32_t ifindex, struct err *e)
 	int r = 0, k;
 
 	for (size_t i = 0; i < d->n_nets;) {
-		struct dp_net *n = &d->nets[i].n;
+		struct dp_net *n = &d->nets[i];
 
 		if (n->bridge_ifindex != ifindex) {
 			i++;
@@ -247,11 +243,11 @@ uint32_t nft_bridge_of(const struct datapath *d, const struct in6_addr *endpoint
 static bool is_ours(struct datapath *d, const struct dp_publish *p)
 {
 	bool v4 = addr_is4(&p->addr), any = addr_is_any(&p->host_addr);
-	const struct nft_net *n = net_of(d, nft_bridge_of(d, &p->addr), v4);
+	const struct dp_net *n = net_of(d, nft_bridge_of(d, &p->addr), v4);
 
 	if (!any && (addr_is4(&p->host_addr) != v4 || addr_is_loopback(&p->host_addr)))
 		return false;
-	return !p->guarded && (!n || !n->n.internal);
+	return !p->guarded && (!n || !n->internal);
 }
 
 /* There is no proxy for SCTP that could take what comes from the endpoint's own network. */
@@ -302,7 +298,7 @@ static int nft_guard_set(struct datapath *d, bool on, struct err *e)
 	if (!(d->can & CAN_GUARD))
 		return err_set(e, ERR_NOT_IMPLEMENTED, "nftables of this kernel cannot tell the engine's sockets");
 	for (size_t i = 0; i < d->n_nets && r >= 0; i++)
-		r = net_elem(d, elem_if(SET_GUARDS, d->nets[i].n.bridge_ifindex), on);
+		r = net_elem(d, elem_if(SET_GUARDS, d->nets[i].bridge_ifindex), on);
 	d->guard = on && r >= 0;
 	if (r < 0)
 		set_err(e, r, "cannot let answers of guarded ports in");
@@ -348,6 +344,7 @@ static void nft_close(struct datapath *d)
 	map_free(d->endpoints);
 	lbs_free(d);
 	nft_drops_close(d);
+	nft_keeper_close(d);
 	if (d->sock)
 		(void)mnl_socket_close(d->sock);
 	free(d->nets);
@@ -362,7 +359,7 @@ static struct datapath *connect_to(const char *pin_dir, struct err *e)
 	d->elems = map_new();
 	d->endpoints = map_new();
 	snprintf(d->table, sizeof(d->table), str_eq(instance, "default") ? "kedge" : "kedge-%.60s", instance);
-	d->sock = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
+	d->sock = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);	/* the table's owner */
 	if (!d->sock || mnl_socket_bind(d->sock, 0, MNL_SOCKET_AUTOPID) < 0) {
 		err_errno(e, errno, "nftables: open a netlink socket");
 		nft_close(d);
@@ -376,13 +373,18 @@ static int rules_put(struct datapath *d)
 {
 	int r;
 
-	d->can = CAN_ALL;
-	if (ruleset_put(d) == 0)
-		return 0;
-	/* A table of another version, perhaps: its sets may have other keys. Flows go on, conntrack has them. */
-	(void)ruleset_delete(d);
-	if (ruleset_put(d) == 0)
-		return 0;
+	for (int fresh = 0; fresh < 2; fresh++) {
+		/* A table of another version, perhaps: its sets may have other keys. Flows go on, conntrack has them. */
+		if (fresh)
+			(void)ruleset_delete(d);
+		d->can = CAN_ALL;
+		if (ruleset_put(d) == 0)
+			return 0;
+		/* A table that is there without an owner stays without. */
+		d->can = CAN_ALL & ~CAN_OWN;
+		if (ruleset_put(d) == 0)
+			return 0;
+	}
 	d->can = 0;
 	r = ruleset_put(d);
 	for (unsigned bit = 1; r == 0 && bit < CAN_ALL; bit <<= 1) {
@@ -404,9 +406,12 @@ static int nft_open(struct loop *l, const char *pin_dir, struct datapath **ret, 
 	nft_flows_count();
 	r = rules_put(d);
 	if (r < 0) {
+		(void)(r == -EPERM ? err_set(e, ERR_CONFLICT, "nftables: the table %s is another process's: another engine of this instance?", d->table) :
+		       err_errno(e, -r, "nftables: cannot make the table %s", d->table));
 		nft_close(d);
-		return err_errno(e, -r, "nftables: cannot make the table");
+		return -1;
 	}
+	nft_keeper_open(d);
 	*ret = d;
 	return 0;
 }

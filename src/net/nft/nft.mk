@@ -5,6 +5,7 @@ libnet_a_SOURCES += \
 	src/net/nft/elems.c \
 	src/net/nft/firewall.c \
 	src/net/nft/flows.c \
+	src/net/nft/keep.c \
 	src/net/nft/lb.c \
 	src/net/nft/nft.c src/net/nft/nft_priv.h \
 	src/net/nft/ruleset.c \

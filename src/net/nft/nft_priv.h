@@ -38,11 +38,12 @@ enum nft_set {
 enum { NFT_LB_SLOTS = 251 };		/* prime; a weight is good to four in a thousand */
 
 /* What not every kernel's nftables has. */
-enum { CAN_SOURCES = 1, CAN_GUARD = 2, CAN_BALANCE = 4, CAN_LOG = 8, CAN_ALL = 15 };
+enum { CAN_SOURCES = 1, CAN_GUARD = 2, CAN_BALANCE = 4, CAN_LOG = 8, CAN_OWN = 16, CAN_ALL = 31 };
 
 enum { DROP_GROUP = 27495 };		/* netfilter's log group that dropped packets go to */
+enum { TOLD_BURST = 200, TOLD_RATE = 800 };	/* of them: together 1,000 in a second at most, what the other data path tells */
 
-/* Why a packet was dropped: named counters. */
+/* Why a packet was dropped: named counters, with a chain each. */
 enum nft_drop { DROP_UNPUBLISHED, DROP_ISOLATED, DROP_INTERNAL, DROP_LOOPBACK, DROP_SOURCE, DROP_COUNT };
 extern const char *const nft_drop_names[DROP_COUNT];
 
@@ -63,7 +64,6 @@ struct elem {
 	uint8_t data[ELEM_DATA_MAX];
 };
 
-struct nft_net;
 struct nft_pub;
 
 struct datapath {
@@ -71,18 +71,23 @@ struct datapath {
 	char table[80];
 	uint32_t seq;
 	struct map *elems;		/* what the kernel shall have: text of set and key -> struct elem */
-	struct nft_net *nets;
+	struct dp_net *nets;
 	size_t n_nets;
 	struct map *endpoints;		/* address as text -> index of its bridge + 1, as a pointer */
 	unsigned can;			/* CAN_* */
 	bool guard;
+	uint64_t counted[DROP_COUNT];	/* as last read: what a table that is put back goes on from */
 	struct nft_lb *lbs;		/* lb.c */
+	struct nft_keeper *keeper;	/* keep.c */
 	/* drops.c, while somebody listens */
 	struct loop *l;
 	struct mnl_socket *log;
 	struct loop_io *log_io;
 	void (*on_drop)(void *user, const struct dp_drop *x);
 	void *drop_user;
+	uint64_t untold, untold_said;	/* dropped packets over the limit: as last read, and what listeners have heard of */
+	int64_t untold_at;		/* last looked at for them */
+	uint32_t log_seq;		/* of the last one told */
 };
 
 /* batch.c */
@@ -97,6 +102,8 @@ int nfnl_dump(struct datapath *d, struct nlmsghdr *h, mnl_cb_t cb, void *user);
 
 /* ruleset.c: the table with everything but its elements, as one transaction that leaves elements and counters of an earlier run as they are. */
 int ruleset_put(struct datapath *d);
+/* The table anew with all its elements in one transaction, whatever became of it; counters go on from what they were when last read. */
+int ruleset_restore(struct datapath *d);
 int ruleset_delete(struct datapath *d);		/* the whole table; missing is fine */
 bool set_exists(const struct datapath *d, enum nft_set s);	/* on this kernel */
 size_t set_key_len(enum nft_set s);
@@ -104,7 +111,7 @@ size_t set_data_len(enum nft_set s);		/* 0: not a map */
 bool set_is_interval(enum nft_set s);
 bool set_is_concat(enum nft_set s);		/* an interval whose key has several parts */
 const char *set_name(enum nft_set s);
-/* {"unpublished": packets, ...}; new reference. */
+/* {"unpublished": packets, ...}; new reference. Reads d->counted and d->untold. */
 json_t *ruleset_drops(struct datapath *d);
 
 /* elems.c */
@@ -113,12 +120,19 @@ int elem_del(struct datapath *d, const struct elem *el);
 /* All of it or nothing, in one transaction. */
 int elems_change(struct datapath *d, const struct elem *del, size_t n_del, const struct elem *add, size_t n_add);
 int elems_rewrite(struct datapath *d);		/* the kernel gets exactly d->elems, in one transaction */
+void elems_append(struct datapath *d, struct batch *b);		/* all of d->elems, into sets that are empty then */
 
 /* nft.c */
 uint32_t nft_bridge_of(const struct datapath *d, const struct in6_addr *endpoint);
 size_t elem_put_addr(uint8_t *p, const struct in6_addr *a);	/* in its own width; how many bytes */
 void elem_put_port(uint8_t *p, uint16_t port);
 void elem_put_u32(uint8_t *p, uint32_t v);	/* as registers have it */
+
+/* keep.c: puts the table back when somebody else has removed or altered something of it. */
+void nft_keeper_open(struct datapath *d);
+void nft_keeper_close(struct datapath *d);
+/* A request found something of the table missing: 0, it is there now; or -errno. */
+int nft_keeper_now(struct datapath *d);
 
 /* sources.c: lists of who may use an endpoint's published ports. */
 int sources_put(struct datapath *d, const struct dp_publish *p, struct err *e);
@@ -146,6 +160,8 @@ struct nlmsghdr *conntrack_request(char *buf, uint16_t type, uint16_t flags, uin
 
 /* conntrack.c: forgets flows. Quiet: a flow more or less is not worth an error. */
 void conntrack_forget_addr(struct datapath *d, const struct in6_addr *addr);
+/* Flows that containers have begun towards others without the translation their network wants: of a time without the table. */
+void conntrack_forget_bare(struct datapath *d);
 /* Those that came for a port of the host, before it was published. host_addr ::: any. */
 void conntrack_forget_port(struct datapath *d, bool v4, uint8_t proto, const struct in6_addr *host_addr, uint16_t port);
 

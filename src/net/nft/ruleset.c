@@ -14,9 +14,11 @@
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter_ipv4.h>
 #include <linux/rtnetlink.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/str.h"
 #include "kedge/bpf/abi.h"
 #include "net/nft/nft_priv.h"
 
@@ -46,7 +48,11 @@
  *   chain postrouting nat postrouting 100      ip saddr @masq4, oif != @bridges                                masquerade
  *                                              l4proto sctp, iif . oif @pairs, ct status dnat                  masquerade
  *
- * What drops also logs to a group of netfilter's, for whoever listens (drops.c).
+ * "count X, drop" is a chain of its own, drop-X: what drops also logs to a group of netfilter's, for whoever listens (drops.c), as long as the limit all
+ * of these chains share lets it; what is not told is counted.
+ *
+ *   chain drop-X                               counter X, limit told, log prefix X group 27495, drop
+ *                                              counter untold, drop
  *
  * A container that talks to a port published from its own network is left to the proxy: the answer would go from container to container over
  * the bridge, past the translation, and with bridge-netfilter on, a container's way to itself would end at its own bridge port.
@@ -57,6 +63,12 @@
  */
 
 const char *const nft_drop_names[DROP_COUNT] = { "unpublished", "isolated", "internal", "loopback", "source-not-allowed" };
+
+#define LIMIT_TOLD "told"
+#define COUNTER_UNTOLD "untold"
+
+/* Of Linux 6.9 (linux/netfilter/nf_tables.h): the table outlives its owner's socket, and may be owned again. */
+enum { TABLE_F_PERSIST = 4 };
 
 /* nft's numbers for types of keys, so that "nft list" can print them. */
 enum { T_IP4 = 7, T_IP6 = 8, T_PROTO = 12, T_PORT = 13, T_MARK = 19, T_IF = 20 };
@@ -257,20 +269,39 @@ static void x_verdict(struct rule *ru, int verdict)
 	nftnl_rule_add_expr(ru->r, x);
 }
 
+static const char *drop_chain(enum nft_drop why, char name[static 40])
+{
+	(void)snprintf(name, 40, "drop-%s", nft_drop_names[why]);
+	return name;
+}
+
 static void x_drop(struct rule *ru, enum nft_drop why)
+{
+	struct nftnl_expr *x = nftnl_expr_alloc("immediate");
+	char chain[40];
+
+	nftnl_expr_set_u32(x, NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT);
+	nftnl_expr_set_u32(x, NFTNL_EXPR_IMM_VERDICT, (uint32_t)NFT_GOTO);
+	nftnl_expr_set_str(x, NFTNL_EXPR_IMM_CHAIN, drop_chain(why, chain));
+	nftnl_rule_add_expr(ru->r, x);
+}
+
+static void x_object(struct rule *ru, uint32_t type, const char *name)
 {
 	struct nftnl_expr *x = nftnl_expr_alloc("objref");
 
-	nftnl_expr_set_u32(x, NFTNL_EXPR_OBJREF_IMM_TYPE, NFT_OBJECT_COUNTER);
-	nftnl_expr_set_str(x, NFTNL_EXPR_OBJREF_IMM_NAME, nft_drop_names[why]);
+	nftnl_expr_set_u32(x, NFTNL_EXPR_OBJREF_IMM_TYPE, type);
+	nftnl_expr_set_str(x, NFTNL_EXPR_OBJREF_IMM_NAME, name);
 	nftnl_rule_add_expr(ru->r, x);
-	if (ru->d->can & CAN_LOG) {
-		x = nftnl_expr_alloc("log");
-		nftnl_expr_set_u16(x, NFTNL_EXPR_LOG_GROUP, DROP_GROUP);
-		nftnl_expr_set_str(x, NFTNL_EXPR_LOG_PREFIX, nft_drop_names[why]);
-		nftnl_rule_add_expr(ru->r, x);
-	}
-	x_verdict(ru, NF_DROP);
+}
+
+static void x_log(struct rule *ru, const char *prefix)
+{
+	struct nftnl_expr *x = nftnl_expr_alloc("log");
+
+	nftnl_expr_set_u16(x, NFTNL_EXPR_LOG_GROUP, DROP_GROUP);
+	nftnl_expr_set_str(x, NFTNL_EXPR_LOG_PREFIX, prefix);
+	nftnl_rule_add_expr(ru->r, x);
 }
 
 static void x_masquerade(struct rule *ru)
@@ -429,6 +460,26 @@ static void translate(struct datapath *d, struct batch *b, const char *chain, bo
 	}
 }
 
+static void drop_rules(struct datapath *d, struct batch *b)
+{
+	for (int k = 0; k < DROP_COUNT; k++) {
+		char chain[40];
+		struct rule ru = rule_in(d, b, drop_chain((enum nft_drop)k, chain));
+
+		x_object(&ru, NFT_OBJECT_COUNTER, nft_drop_names[k]);
+		if (d->can & CAN_LOG) {
+			x_object(&ru, NFT_OBJECT_LIMIT, LIMIT_TOLD);
+			x_log(&ru, nft_drop_names[k]);
+			x_verdict(&ru, NF_DROP);
+			rule_put(&ru);
+			ru = rule_in(d, b, chain);
+			x_object(&ru, NFT_OBJECT_COUNTER, COUNTER_UNTOLD);
+		}
+		x_verdict(&ru, NF_DROP);
+		rule_put(&ru);
+	}
+}
+
 static void rules(struct datapath *d, struct batch *b)
 {
 	static const uint8_t link_mask[16] = { 0xff, 0xc0 }, link_net[16] = { 0xfe, 0x80 };
@@ -547,6 +598,8 @@ static void put_table(struct datapath *d, struct batch *b, uint16_t type)
 	struct nlmsghdr *h = batch_message(b, type, type == NFT_MSG_NEWTABLE ? NLM_F_CREATE : 0);
 
 	nftnl_table_set_str(t, NFTNL_TABLE_NAME, d->table);
+	if (type == NFT_MSG_NEWTABLE && d->can & CAN_OWN)
+		nftnl_table_set_u32(t, NFTNL_TABLE_FLAGS, NFT_TABLE_F_OWNER | TABLE_F_PERSIST);
 	nftnl_table_set_u32(t, NFTNL_TABLE_FAMILY, NFPROTO_INET);
 	nftnl_table_nlmsg_build_payload(h, t);
 	batch_put(b, h);
@@ -580,6 +633,7 @@ static void put_set(struct datapath *d, struct batch *b, enum nft_set k)
 	nftnl_set_free(s);
 }
 
+/* type NULL: one that others jump to. */
 static void put_chain(struct datapath *d, struct batch *b, const char *name, const char *type, uint32_t hook, int priority)
 {
 	struct nftnl_chain *c = nftnl_chain_alloc();
@@ -588,11 +642,13 @@ static void put_chain(struct datapath *d, struct batch *b, const char *name, con
 
 	nftnl_chain_set_str(c, NFTNL_CHAIN_TABLE, d->table);
 	nftnl_chain_set_str(c, NFTNL_CHAIN_NAME, name);
-	nftnl_chain_set_str(c, NFTNL_CHAIN_TYPE, type);
 	nftnl_chain_set_u32(c, NFTNL_CHAIN_FAMILY, NFPROTO_INET);
-	nftnl_chain_set_u32(c, NFTNL_CHAIN_HOOKNUM, hook);
-	nftnl_chain_set_s32(c, NFTNL_CHAIN_PRIO, priority);
-	nftnl_chain_set_u32(c, NFTNL_CHAIN_POLICY, NF_ACCEPT);
+	if (type) {
+		nftnl_chain_set_str(c, NFTNL_CHAIN_TYPE, type);
+		nftnl_chain_set_u32(c, NFTNL_CHAIN_HOOKNUM, hook);
+		nftnl_chain_set_s32(c, NFTNL_CHAIN_PRIO, priority);
+		nftnl_chain_set_u32(c, NFTNL_CHAIN_POLICY, NF_ACCEPT);
+	}
 	nftnl_chain_nlmsg_build_payload(h, c);
 	batch_put(b, h);
 	nftnl_chain_free(c);
@@ -605,18 +661,67 @@ static void put_chain(struct datapath *d, struct batch *b, const char *name, con
 	nftnl_rule_free(none);
 }
 
-static void put_counter(struct datapath *d, struct batch *b, const char *name)
+static void put_object(struct datapath *d, struct batch *b, struct nftnl_obj *o, const char *name, uint32_t type)
 {
-	struct nftnl_obj *o = nftnl_obj_alloc();
 	struct nlmsghdr *h = batch_message(b, NFT_MSG_NEWOBJ, NLM_F_CREATE);
 
 	nftnl_obj_set_str(o, NFTNL_OBJ_TABLE, d->table);
 	nftnl_obj_set_str(o, NFTNL_OBJ_NAME, name);
-	nftnl_obj_set_u32(o, NFTNL_OBJ_TYPE, NFT_OBJECT_COUNTER);
-	nftnl_obj_set_u64(o, NFTNL_OBJ_CTR_PKTS, 0);
+	nftnl_obj_set_u32(o, NFTNL_OBJ_TYPE, type);
 	nftnl_obj_nlmsg_build_payload(h, o);
 	batch_put(b, h);
 	nftnl_obj_free(o);
+}
+
+static void put_counter(struct datapath *d, struct batch *b, const char *name, uint64_t packets)
+{
+	struct nftnl_obj *o = nftnl_obj_alloc();
+
+	nftnl_obj_set_u32(o, NFTNL_OBJ_TYPE, NFT_OBJECT_COUNTER);
+	nftnl_obj_set_u64(o, NFTNL_OBJ_CTR_PKTS, packets);
+	put_object(d, b, o, name, NFT_OBJECT_COUNTER);
+}
+
+static void put_limit(struct datapath *d, struct batch *b)
+{
+	struct nftnl_obj *o = nftnl_obj_alloc();
+
+	nftnl_obj_set_u32(o, NFTNL_OBJ_TYPE, NFT_OBJECT_LIMIT);
+	nftnl_obj_set_u64(o, NFTNL_OBJ_LIMIT_RATE, TOLD_RATE);
+	nftnl_obj_set_u64(o, NFTNL_OBJ_LIMIT_UNIT, 1);		/* seconds */
+	nftnl_obj_set_u32(o, NFTNL_OBJ_LIMIT_BURST, TOLD_BURST);
+	nftnl_obj_set_u32(o, NFTNL_OBJ_LIMIT_TYPE, NFT_LIMIT_PKTS);
+	nftnl_obj_set_u32(o, NFTNL_OBJ_LIMIT_FLAGS, 0);
+	put_object(d, b, o, LIMIT_TOLD, NFT_OBJECT_LIMIT);
+}
+
+/* Everything but the elements. */
+static void append(struct datapath *d, struct batch *b)
+{
+	char chain[40];
+
+	put_table(d, b, NFT_MSG_NEWTABLE);
+	for (int k = 0; k < DROP_COUNT; k++)
+		put_counter(d, b, nft_drop_names[k], d->counted[k]);
+	if (d->can & CAN_LOG) {
+		put_counter(d, b, COUNTER_UNTOLD, d->untold);
+		put_limit(d, b);
+	}
+	for (int k = 0; k < SET_COUNT; k++)
+		if (set_exists(d, (enum nft_set)k))
+			put_set(d, b, (enum nft_set)k);
+	for (int k = 0; k < DROP_COUNT; k++)
+		put_chain(d, b, drop_chain((enum nft_drop)k, chain), NULL, 0, 0);
+	if (d->can & CAN_GUARD)
+		put_chain(d, b, "mark", "filter", NF_INET_PRE_ROUTING, NF_IP_PRI_MANGLE + 1);
+	put_chain(d, b, "raw", "filter", NF_INET_PRE_ROUTING, NF_IP_PRI_RAW);
+	put_chain(d, b, "prerouting", "nat", NF_INET_PRE_ROUTING, NF_IP_PRI_NAT_DST);
+	put_chain(d, b, "output", "nat", NF_INET_LOCAL_OUT, NF_IP_PRI_NAT_DST);
+	put_chain(d, b, "input", "filter", NF_INET_LOCAL_IN, NF_IP_PRI_FILTER);
+	put_chain(d, b, "forward", "filter", NF_INET_FORWARD, NF_IP_PRI_FILTER);
+	put_chain(d, b, "postrouting", "nat", NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC);
+	drop_rules(d, b);
+	rules(d, b);
 }
 
 int ruleset_put(struct datapath *d)
@@ -624,21 +729,20 @@ int ruleset_put(struct datapath *d)
 	struct batch b;
 
 	batch_begin(d, &b);
-	put_table(d, &b, NFT_MSG_NEWTABLE);
-	for (int k = 0; k < DROP_COUNT; k++)
-		put_counter(d, &b, nft_drop_names[k]);
-	for (int k = 0; k < SET_COUNT; k++)
-		if (set_exists(d, (enum nft_set)k))
-			put_set(d, &b, (enum nft_set)k);
-	if (d->can & CAN_GUARD)
-		put_chain(d, &b, "mark", "filter", NF_INET_PRE_ROUTING, NF_IP_PRI_MANGLE + 1);
-	put_chain(d, &b, "raw", "filter", NF_INET_PRE_ROUTING, NF_IP_PRI_RAW);
-	put_chain(d, &b, "prerouting", "nat", NF_INET_PRE_ROUTING, NF_IP_PRI_NAT_DST);
-	put_chain(d, &b, "output", "nat", NF_INET_LOCAL_OUT, NF_IP_PRI_NAT_DST);
-	put_chain(d, &b, "input", "filter", NF_INET_LOCAL_IN, NF_IP_PRI_FILTER);
-	put_chain(d, &b, "forward", "filter", NF_INET_FORWARD, NF_IP_PRI_FILTER);
-	put_chain(d, &b, "postrouting", "nat", NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC);
-	rules(d, &b);
+	append(d, &b);
+	return batch_commit(d, &b);
+}
+
+int ruleset_restore(struct datapath *d)
+{
+	struct batch b;
+
+	json_decref(ruleset_drops(d));		/* reads the counters, if they are still there */
+	batch_begin(d, &b);
+	put_table(d, &b, NFT_MSG_NEWTABLE);	/* so that there is one to be removed */
+	put_table(d, &b, NFT_MSG_DELTABLE);
+	append(d, &b);
+	elems_append(d, &b);
 	return batch_commit(d, &b);
 }
 
@@ -653,20 +757,36 @@ int ruleset_delete(struct datapath *d)
 	return r == -ENOENT ? 0 : r;
 }
 
+struct counters {
+	struct datapath *d;
+	json_t *drops;
+};
+
 static int on_counter(const struct nlmsghdr *h, void *user)
 {
 	struct nftnl_obj *o = nftnl_obj_alloc();
-	json_t *drops = user;
+	struct counters *c = user;
+	uint64_t packets;
+	const char *name;
 
-	if (nftnl_obj_nlmsg_parse(h, o) == 0 && nftnl_obj_get_u32(o, NFTNL_OBJ_TYPE) == NFT_OBJECT_COUNTER)
-		json_object_set_new(drops, nftnl_obj_get_str(o, NFTNL_OBJ_NAME), json_integer((json_int_t)nftnl_obj_get_u64(o, NFTNL_OBJ_CTR_PKTS)));
+	if (nftnl_obj_nlmsg_parse(h, o) == 0 && nftnl_obj_get_u32(o, NFTNL_OBJ_TYPE) == NFT_OBJECT_COUNTER) {
+		name = nftnl_obj_get_str(o, NFTNL_OBJ_NAME);
+		packets = nftnl_obj_get_u64(o, NFTNL_OBJ_CTR_PKTS);
+		if (str_eq(name, COUNTER_UNTOLD))
+			c->d->untold = packets;
+		for (int k = 0; k < DROP_COUNT; k++)
+			if (str_eq(name, nft_drop_names[k])) {
+				c->d->counted[k] = packets;
+				json_object_set_new(c->drops, name, json_integer((json_int_t)packets));
+			}
+	}
 	nftnl_obj_free(o);
 	return MNL_CB_OK;
 }
 
 json_t *ruleset_drops(struct datapath *d)
 {
-	json_t *drops = json_object();
+	struct counters c = { d, json_object() };
 	struct nftnl_obj *o = nftnl_obj_alloc();
 	char buf[512];
 	struct nlmsghdr *h = nftnl_nlmsg_build_hdr(buf, NFT_MSG_GETOBJ, NFPROTO_INET, NLM_F_DUMP, 0);
@@ -675,6 +795,6 @@ json_t *ruleset_drops(struct datapath *d)
 	nftnl_obj_set_u32(o, NFTNL_OBJ_TYPE, NFT_OBJECT_COUNTER);
 	nftnl_obj_nlmsg_build_payload(h, o);
 	nftnl_obj_free(o);
-	(void)nfnl_dump(d, h, on_counter, drops);
-	return drops;
+	(void)nfnl_dump(d, h, on_counter, &c);
+	return c.drops;
 }
