@@ -61,13 +61,43 @@ INLINE void ct_forget(const struct kedge_tuple *t)
 	bpf_map_delete_elem(&young, t);
 }
 
+/* What is too large for the stack: new entries, and the way its packets go. */
+struct scratch {
+	struct kedge_ct v, peer;
+	struct kedge_way way;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct scratch);
+} scratch SEC(".maps");
+
+/* With no way known. */
+INLINE struct scratch *scratch_get(void)
+{
+	__u32 zero = 0;
+	struct scratch *s = bpf_map_lookup_elem(&scratch, &zero);
+
+	if (s)
+		s->way.until = 0;
+	return s;
+}
+
 enum { ANSWERS = 3 };
 
-/* p has come in the direction of c, which is in the table of young flows. Both entries are there before they are gone here. */
+/*
+ * p has come in the direction of c, which is in the table of young flows. Both entries are there before they are gone here. The other direction's packet
+ * may do the same on another processor, and what it has removed may be another flow's in the next moment: what is put there is a copy that was
+ * still this flow's when it had been made.
+ */
 static __attribute__((noinline)) int ct_grow(const struct packet *p)
 {
 	struct kedge_ct *c = bpf_map_lookup_elem(&young, &p->t), *o;
+	struct scratch *s;
 	struct kedge_tuple peer;
+	__u32 zero = 0;
 
 	if (!c)
 		return 0;
@@ -78,11 +108,19 @@ static __attribute__((noinline)) int ct_grow(const struct packet *p)
 	if (c->flags & KEDGE_CT_ORIGIN ? !(o->flags & KEDGE_CT_REPLIED) || ((p->t.proto == IPPROTO_TCP || p->t.proto == IPPROTO_SCTP) && !(c->flags & KEDGE_CT_CONFIRMED))
 				       : c->packets <= ANSWERS)
 		return 0;
-	c->flags &= ~KEDGE_CT_YOUNG;
-	o->flags &= ~KEDGE_CT_YOUNG;
-	if (map_put(&ct, &peer, o, BPF_ANY) < 0)
+	s = bpf_map_lookup_elem(&scratch, &zero);
+	if (!s)
 		return 0;
-	if (map_put(&ct, &p->t, c, BPF_ANY) < 0) {
+	s->v = *c;
+	s->peer = *o;
+	barrier();
+	if (bpf_map_lookup_elem(&young, &p->t) != c || bpf_map_lookup_elem(&young, &peer) != o)
+		return 0;
+	s->v.flags &= ~KEDGE_CT_YOUNG;
+	s->peer.flags &= ~KEDGE_CT_YOUNG;
+	if (map_put(&ct, &peer, &s->peer, BPF_ANY) < 0)
+		return 0;
+	if (map_put(&ct, &p->t, &s->v, BPF_ANY) < 0) {
 		bpf_map_delete_elem(&ct, &peer);
 		return 0;
 	}
@@ -116,30 +154,6 @@ INLINE void ct_touch(struct kedge_ct *c, const struct packet *p)
 		c->flags = (__u8)((c->flags & ~(p->sctp >> 8)) | p->sctp);
 	if (grow)
 		ct_grow(p);
-}
-
-/* What is too large for the stack: a new entry, and the way its packets go. */
-struct scratch {
-	struct kedge_ct v;
-	struct kedge_way way;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct scratch);
-} scratch SEC(".maps");
-
-/* With no way known. */
-INLINE struct scratch *scratch_get(void)
-{
-	__u32 zero = 0;
-	struct scratch *s = bpf_map_lookup_elem(&scratch, &zero);
-
-	if (s)
-		s->way.until = 0;
-	return s;
 }
 
 /*

@@ -63,8 +63,8 @@ static int set_pins(const struct datapath *d, struct bpf_object *o, struct err *
 	bpf_object__for_each_map(m, o) {
 		char *path CLEANUP(mem_freep) = NULL;
 
-		/* The constants' section belongs to a program, the rings to a process. */
-		if (bpf_map__is_internal(m) || str_eq(bpf_map__name(m), "wakeups") || str_eq(bpf_map__name(m), "events"))
+		/* The constants' section and the working memory belong to a program, the rings to a process. */
+		if (bpf_map__is_internal(m) || str_eq(bpf_map__name(m), "wakeups") || str_eq(bpf_map__name(m), "events") || str_eq(bpf_map__name(m), "scratch"))
 			continue;
 		path = mem_printf("%s/v%d_%s", d->pin_dir, KEDGE_ABI, bpf_map__name(m));
 		if (bpf_map__set_pin_path(m, path) < 0)
