@@ -152,8 +152,10 @@ static void give_stdio(const struct making *m)
 		for (int k = 0; k < 3; k++) {
 			struct stat st;
 
-			if (m->o->stdio[k] >= 0 && fstat(m->o->stdio[k], &st) == 0 && !S_ISCHR(st.st_mode))
-				(void)fchown(m->o->stdio[k], s->uids[i].outside + (s->process.uid - s->uids[i].inside), (gid_t)-1);
+			if (m->o->stdio[k] < 0 || fstat(m->o->stdio[k], &st) < 0 || S_ISCHR(st.st_mode))
+				continue;
+			if (fchown(m->o->stdio[k], s->uids[i].outside + (s->process.uid - s->uids[i].inside), (gid_t)-1) < 0)
+				continue;	/* as stdio_own() */
 		}
 	}
 }

@@ -78,7 +78,8 @@ void stdio_own(uid_t uid)
 	for (int i = 0; i < 3; i++) {
 		if (fstat(i, &st) < 0 || st.st_uid == uid || (S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3)))
 			continue;
-		(void)fchown(i, uid, (gid_t)-1);	/* a read-only file system, a stranger's file: nothing is lost but the convenience */
+		if (fchown(i, uid, (gid_t)-1) < 0)
+			continue;	/* a read-only file system, a stranger's file: nothing is lost but the convenience */
 	}
 }
 

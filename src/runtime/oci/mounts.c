@@ -226,8 +226,10 @@ static int cgroup_mount(struct rootfs *r, const struct oci_mount *m, const struc
 			CLEANUP(mem_freep) char *names = mem_strdup(name);
 			char *save = NULL;
 
-			for (char *w = strtok_r(names, ",", &save); w; w = strtok_r(NULL, ",", &save))
-				(void)symlinkat(name, top, w);	/* a convenience */
+			for (char *w = strtok_r(names, ",", &save); w; w = strtok_r(NULL, ",", &save)) {
+				if (symlinkat(name, top, w) < 0)
+					continue;		/* a convenience */
+			}
 		}
 	}
 	ret = mount_attr(top, false, m->set & MOUNT_ATTR_RDONLY, 0, 0);
