@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -126,7 +127,7 @@ void loop_forget(struct loop *l, void (*fn)(void *user), void *user)
 	forget(l->running, fn, user);
 }
 
-struct loop *loop_new(struct err *e)
+static struct loop *make(bool precise, struct err *e)
 {
 	struct event_config *cfg = event_config_new();
 	struct loop *l = mem_zalloc(sizeof(*l));
@@ -135,7 +136,9 @@ struct loop *loop_new(struct err *e)
 	pthread_mutex_init(&l->lock, NULL);
 	if (cfg) {
 		event_config_set_flag(cfg, EVENT_BASE_FLAG_NOLOCK);
-		event_config_set_flag(cfg, EVENT_BASE_FLAG_PRECISE_TIMER);
+		/* By a timerfd, which is set anew each turn, whether there is a timer or not. */
+		if (precise)
+			event_config_set_flag(cfg, EVENT_BASE_FLAG_PRECISE_TIMER);
 		l->base = event_base_new_with_config(cfg);
 		event_config_free(cfg);
 	}
@@ -149,6 +152,16 @@ struct loop *loop_new(struct err *e)
 	l->turn = event_new(l->base, -1, 0, on_turn, l);
 	event_add(l->wake, NULL);
 	return l;
+}
+
+struct loop *loop_new(struct err *e)
+{
+	return make(true, e);
+}
+
+struct loop *loop_new_coarse(struct err *e)
+{
+	return make(false, e);
 }
 
 void loop_free(struct loop *l)
@@ -249,7 +262,7 @@ static void on_io(evutil_socket_t fd, short what, void *user)
 	struct loop_io *io = user;
 
 	(void)fd;
-	io->cb(io->user, (what & EV_READ ? LOOP_READ : 0) | (what & EV_WRITE ? LOOP_WRITE : 0));
+	io->cb(io->user, (what & EV_READ ? LOOP_READ : 0) | (what & EV_WRITE ? LOOP_WRITE : 0) | (what & EV_CLOSED ? LOOP_EOF : 0));
 }
 
 void loop_io_set(struct loop_io *io, unsigned events)
@@ -261,7 +274,8 @@ void loop_io_set(struct loop_io *io, unsigned events)
 	if (!events)
 		return;
 	event_assign(io->ev, io->l->base, io->fd,
-		     (short)(EV_PERSIST | (events & LOOP_READ ? EV_READ : 0) | (events & LOOP_WRITE ? EV_WRITE : 0)), on_io, io);
+		     (short)(EV_PERSIST | (events & LOOP_READ ? EV_READ : 0) | (events & LOOP_WRITE ? EV_WRITE : 0) | (events & LOOP_EOF ? EV_CLOSED : 0)),
+		     on_io, io);
 	event_add(io->ev, NULL);
 }
 

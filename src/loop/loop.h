@@ -15,6 +15,8 @@ struct loop;
 struct event_base;
 
 struct loop *loop_new(struct err *e);
+/* For a thread that carries data: a turn costs a system call less, timers are some milliseconds coarser. */
+struct loop *loop_new_coarse(struct err *e);
 void loop_free(struct loop *l);
 int loop_run(struct loop *l);			/* until loop_stop(); 0 */
 /* One turn: waits at most timeout_ms (-1: until something happens). For tests and clients. */
@@ -30,7 +32,8 @@ void loop_post(struct loop *l, void (*fn)(void *user), void *user);
 /* Takes back every call of fn(user) that has not been made yet, deferred or posted. */
 void loop_forget(struct loop *l, void (*fn)(void *user), void *user);
 
-enum { LOOP_READ = 1, LOOP_WRITE = 2 };
+/* LOOP_EOF: told beside LOOP_READ when nothing comes any more behind what is there to read; asked for with LOOP_READ only. */
+enum { LOOP_READ = 1, LOOP_WRITE = 2, LOOP_EOF = 4 };
 
 /* Watches fd (borrowed) level-triggered. Free before closing fd; may be freed inside its own callback. */
 struct loop_io;

@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "loop/loop.h"
 
@@ -183,12 +184,43 @@ static void test_io(void **state)
 	loop_io_set(r.io, LOOP_READ | LOOP_WRITE);
 	loop_turn(fx->l, -1);
 	assert_int_equal(r.got, LOOP_READ | LOOP_WRITE);
+	/* The end, told while there is something to read before it. */
+	r.got = 0;
+	loop_io_set(r.io, LOOP_READ | LOOP_EOF);
+	loop_turn(fx->l, -1);
+	assert_int_equal(r.got, LOOP_READ);
+	assert_int_equal(shutdown(p[1], SHUT_WR), 0);
+	loop_turn(fx->l, -1);
+	assert_int_equal(r.got, LOOP_READ | LOOP_EOF);
 	r.once = true;	/* freed inside its own callback */
 	loop_turn(fx->l, -1);
 	assert_null(r.io);
 	loop_io_free(NULL);
 	close(p[0]);
 	close(p[1]);
+}
+
+/* Without a timer descriptor: still in order, and not earlier than its grain. */
+static void test_coarse(void **state)
+{
+	struct err e;
+	struct loop *l = loop_new_coarse(&e);
+	struct loop_timer *t, *u;
+	int64_t start = clock_now();
+
+	(void)state;
+	assert_non_null(l);
+	t = loop_timer_new(l, mark, "t");
+	u = loop_timer_new(l, mark, "u");
+	loop_timer_set(t, 60000000);
+	loop_timer_set(u, 20000000);
+	while (strlen(fx->trace) < 2)
+		loop_turn(l, -1);
+	assert_string_equal(fx->trace, "ut");
+	assert_true(clock_now() - start > 40000000);
+	loop_timer_free(t);
+	loop_timer_free(u);
+	loop_free(l);
 }
 
 static void test_timer(void **state)
@@ -321,6 +353,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_post_from_threads, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_io, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_timer, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_coarse, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_turn_comes_back, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_run_and_stop, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_signal, setup, teardown),

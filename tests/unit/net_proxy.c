@@ -196,15 +196,67 @@ static void test_reset(void **state)
 	unpublish(p);
 }
 
-struct transfer {
-	int fd;
-	uint64_t bytes, sum;
-};
-
 static uint64_t pattern(uint64_t i)
 {
 	return (i * UINT64_C(0x9e3779b97f4a7c15)) >> 56;
 }
+
+/* A client that says everything at once and ends, before anybody has looked: at a server that is there, and at one that takes its time. */
+static void test_first_words(void **state)
+{
+	enum { CLIENTS = 50 };
+	uint16_t sp = 0, pp;
+	int server = sock_on(SOCK_STREAM, &sp, "127.0.0.1"), c[CLIENTS], s, n = 0;
+	struct proxy_port *p = publish(IPPROTO_TCP, sp, &pp);
+	static char words[20000], got[20000];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(words); i++)
+		words[i] = (char)pattern(i);
+	for (int i = 0; i < CLIENTS; i++) {
+		c[i] = dial(SOCK_STREAM, pp, "127.0.0.1");
+		assert_int_equal(send(c[i], words, sizeof(words), MSG_NOSIGNAL), sizeof(words));
+		shutdown(c[i], SHUT_WR);
+	}
+	for (int i = 0; i < CLIENTS; i++) {
+		s = accept_on(server);
+		assert_int_equal(recv(s, got, sizeof(got), MSG_WAITALL), sizeof(got));
+		assert_memory_equal(got, words, sizeof(got));
+		expect_end(s);
+		say(s, "heard");
+		close(s);
+	}
+	for (int i = 0; i < CLIENTS; i++) {
+		expect(c[i], "heard");
+		expect_end(c[i]);
+		close(c[i]);
+	}
+	/* A queue that is full: connect() is not answered before somebody accepts, and the kernel asks again after a second. */
+	assert_int_equal(listen(server, 0), 0);
+	for (int i = 0; i < 4; i++) {
+		c[i] = dial(SOCK_STREAM, pp, "127.0.0.1");
+		say(c[i], "hello");
+	}
+	while (n < 4) {
+		s = accept_on(server);
+		expect(s, "hello");
+		say(s, "welcome");
+		close(s);
+		n++;
+	}
+	for (int i = 0; i < 4; i++) {
+		expect(c[i], "welcome");
+		expect_end(c[i]);
+		close(c[i]);
+	}
+	unpublish(p);
+	close(server);
+}
+
+struct transfer {
+	int fd;
+	uint64_t bytes, sum;
+};
 
 static void *sender(void *user)
 {
@@ -468,7 +520,7 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_half_close), cmocka_unit_test(test_reset), cmocka_unit_test(test_bulk), cmocka_unit_test(test_stuck_reader),
+		cmocka_unit_test(test_half_close), cmocka_unit_test(test_reset), cmocka_unit_test(test_first_words), cmocka_unit_test(test_bulk), cmocka_unit_test(test_stuck_reader),
 		cmocka_unit_test(test_many), cmocka_unit_test(test_udp), cmocka_unit_test(test_closed_early),
 	};
 

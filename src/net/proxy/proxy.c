@@ -150,7 +150,7 @@ struct proxy *proxy_new(struct loop *main_loop, struct err *e)
 
 	p->main = main_loop;
 	p->t.stat = &p->stat;
-	p->t.l = loop_new(e);
+	p->t.l = loop_new_coarse(e);
 	if (!p->t.l) {
 		free(p);
 		return NULL;

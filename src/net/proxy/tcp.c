@@ -24,6 +24,13 @@
  *           as it is empty, so that only directions that are full hold one. A few small splices in a row end the mood.
  *   ended   the source has sent its FIN and everything was passed on: shutdown(SHUT_WR) on the other side. Both directions ended: closed.
  *
+ * Most of what a short connection costs is the kernel's work for its packets and for waking who waits for them, so there are to be few:
+ *
+ *   - the container is on this machine and has mostly answered when connect() returns: asking once more is cheaper than a turn of the loop;
+ *   - when the client has spoken first, the last packet of the handshake waits for its words and carries them; when it has not, the handshake is
+ *     completed at once, as the server may be the one to speak;
+ *   - where the source's FIN is known to be behind what was read, both leave as one packet.
+ *
  * A FIN travels alone, so half-closed connections (ssh, "nc -N", HTTP/1.0 uploads) work; a reset, or a container that refuses, becomes a reset
  * of the other side and not an orderly end that looks like success. Dead peers are found by TCP keepalive on both sides: 15 s, as docker-proxy
  * has it.
@@ -33,6 +40,7 @@ enum {
 	ROUNDS = 8,			/* reads a turn and direction: others want a turn too */
 	PIPE_SIZE = 256 << 10,
 	SMALL = 16 << 10, SMALL_RUN = 4,
+	FIRST = 4 << 10,		/* of a client's first words, which may have to be kept until the container has answered */
 	KEEPALIVE_S = 15,
 };
 
@@ -42,6 +50,7 @@ struct side {
 	struct tcp_conn *c;
 	int fd;
 	struct loop_io *io;
+	bool fin;			/* its FIN has come, behind what is there to read */
 };
 
 struct dir {
@@ -140,11 +149,33 @@ static int flush(struct tcp_conn *c, struct dir *d, int to)
 	return 1;
 }
 
-/* One read: >0 bytes, 0 end of stream, -EAGAIN, -errno. What was read is passed on or kept. */
-static ssize_t move(struct tcp_conn *c, struct dir *d, int from, int to)
+/* n bytes of side i, in the thread's buffer, go to the other side; what it does not take is kept. 0, or -errno. */
+static int pass(struct tcp_conn *c, int i, size_t n)
+{
+	struct dir *d = &c->dir[i];
+	const char *buf = c->port->t->buf;
+	ssize_t sent = send(c->side[!i].fd, buf, n, MSG_NOSIGNAL | MSG_DONTWAIT | (c->side[i].fin ? MSG_MORE : 0));
+
+	if (sent < 0) {
+		if (errno != EAGAIN)
+			return -errno;
+		sent = 0;
+	}
+	if ((size_t)sent < n) {
+		d->len = n - (size_t)sent;
+		d->left = mem_alloc(d->len);
+		memcpy(d->left, buf + sent, d->len);
+	}
+	return 0;
+}
+
+/* One read from side i: >0 bytes, 0 end of stream, -EAGAIN, -errno. What was read is passed on or kept. */
+static ssize_t move(struct tcp_conn *c, int i)
 {
 	struct proxy_thread *t = c->port->t;
-	ssize_t n, sent;
+	struct dir *d = &c->dir[i];
+	int from = c->side[i].fd, rc;
+	ssize_t n;
 
 	if (d->bulk && pipe_get(t, &d->pipe) == 0) {
 		n = splice(from, NULL, d->pipe.w, NULL, PIPE_SIZE, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
@@ -165,25 +196,23 @@ static ssize_t move(struct tcp_conn *c, struct dir *d, int from, int to)
 		return n < 0 ? -errno : 0;
 	if (n == PROXY_BUF)
 		d->bulk = true;
-	sent = send(to, t->buf, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT);
-	if (sent < 0) {
-		if (errno != EAGAIN)
-			return -errno;
-		sent = 0;
-	}
-	if (sent < n) {
-		d->len = (size_t)(n - sent);
-		d->left = mem_alloc(d->len);
-		memcpy(d->left, t->buf + sent, d->len);
-	}
-	return n;
+	rc = pass(c, i, (size_t)n);
+	return rc < 0 ? rc : n;
+}
+
+/* Everything of side i is passed on, its FIN is due. Where the other direction has ended, too, close() sends it. */
+static void end(struct tcp_conn *c, int i)
+{
+	c->dir[i].ended = true;
+	if (!c->dir[!i].ended)
+		(void)shutdown(c->side[!i].fd, SHUT_WR);	/* ENOTCONN: the other side went first */
 }
 
 /* Moves what can be moved from side i to the other one. 0 or -errno for "reset both". */
 static int pump(struct tcp_conn *c, int i)
 {
 	struct dir *d = &c->dir[i];
-	int from = c->side[i].fd, to = c->side[!i].fd, rc;
+	int to = c->side[!i].fd, rc;
 	uint64_t bytes = 0;
 
 	if (d->ended)
@@ -195,12 +224,11 @@ static int pump(struct tcp_conn *c, int i)
 		if (rc <= 0)
 			goto out;
 		if (d->eof) {
-			d->ended = true;
-			(void)shutdown(to, SHUT_WR);	/* ENOTCONN: the other side went first */
+			end(c, i);
 			rc = 0;
 			goto out;
 		}
-		n = move(c, d, from, to);
+		n = move(c, i);
 		if (n < 0) {
 			rc = n == -EAGAIN || n == -EINTR ? 0 : (int)n;
 			goto out;
@@ -210,15 +238,13 @@ static int pump(struct tcp_conn *c, int i)
 			continue;
 		}
 		bytes += (uint64_t)n;
-		/* A short read has emptied the socket: asking again would only hear so. */
-		if (!d->bulk && n < PROXY_BUF && !d->len)
+		/* A short read has emptied the socket: asking again would only hear so, or of the end. */
+		if (!d->bulk && n < PROXY_BUF && !d->len && !c->side[i].fin)
 			break;
 	}
 	rc = flush(c, d, to);
-	if (rc > 0 && d->eof) {
-		d->ended = true;
-		(void)shutdown(to, SHUT_WR);
-	}
+	if (rc > 0 && d->eof)
+		end(c, i);
 out:
 	if (bytes)
 		c->port->t->stat->tcp_bytes += bytes;
@@ -231,12 +257,27 @@ static void interests(struct tcp_conn *c)
 		struct dir *in = &c->dir[i], *out = &c->dir[!i];
 		unsigned ev = 0;
 
+		if (c->connecting) {
+			loop_io_set(c->side[i].io, i ? LOOP_WRITE : 0);
+			continue;
+		}
 		if (!in->eof && !in->in_pipe && !in->len)
-			ev |= LOOP_READ;
+			ev |= LOOP_READ | LOOP_EOF;
 		if (out->in_pipe || out->len)
 			ev |= LOOP_WRITE;
 		loop_io_set(c->side[i].io, ev);
 	}
+}
+
+/* After what was done for c: 0, or -errno for "reset both". c may be gone afterwards. */
+static void settle(struct tcp_conn *c, int rc)
+{
+	if (rc < 0)
+		conn_free(c, true);
+	else if (c->dir[0].ended && c->dir[1].ended)
+		conn_free(c, false);
+	else
+		interests(c);
 }
 
 static void on_side(void *user, unsigned events)
@@ -255,24 +296,17 @@ static void on_side(void *user, unsigned events)
 			return;
 		}
 		c->connecting = false;
-		interests(c);
 		/* The request is often here already. */
 		rc = pump(c, 0);
 	} else {
+		if (events & LOOP_EOF)
+			s->fin = true;
 		if (events & LOOP_WRITE)
 			rc = pump(c, !i);
-		if (rc == 0 && events & LOOP_READ)
+		if (rc == 0 && events & (LOOP_READ | LOOP_EOF))
 			rc = pump(c, i);
 	}
-	if (rc < 0) {
-		conn_free(c, true);
-		return;
-	}
-	if (c->dir[0].ended && c->dir[1].ended) {
-		conn_free(c, false);
-		return;
-	}
-	interests(c);
+	settle(c, rc);
 }
 
 static void sock_setup(int fd)
@@ -295,6 +329,7 @@ struct visit {
 	int fd;
 	struct in6_addr client, local;	/* local: zero unless somebody has to know */
 	uint16_t port, client_port;
+	size_t spoke;			/* bytes of it are in the thread's buffer */
 };
 
 static bool visit_read(const struct proxy_port *p, const union proxy_addr *peer, struct visit *v)
@@ -333,17 +368,19 @@ static void refuse(int fd)
 	(void)close(fd);
 }
 
-static void conn_add(struct proxy_port *p, int client, int container)
+/* container: a socket that is connected or on its way; when the client has spoken, sending tells which of the two. */
+static void conn_add(struct proxy_port *p, const struct visit *v, int container, bool connecting)
 {
 	struct proxy_thread *t = p->t;
 	struct tcp_conn *c = mem_zalloc(sizeof(*c));
+	int rc = 0;
 
 	c->port = p;
-	c->connecting = true;
+	c->connecting = connecting;
 	for (int i = 0; i < 2; i++) {
-		c->side[i] = (struct side){ .c = c, .fd = i ? container : client };
+		c->side[i] = (struct side){ .c = c, .fd = i ? container : v->fd };
 		c->dir[i].pipe = (struct proxy_pipe){ -1, -1 };
-		c->side[i].io = loop_io_new(t->l, c->side[i].fd, i ? LOOP_WRITE : 0, on_side, &c->side[i]);
+		c->side[i].io = loop_io_new(t->l, c->side[i].fd, 0, on_side, &c->side[i]);
 	}
 	c->at = &p->conns;
 	c->next = p->conns;
@@ -353,16 +390,23 @@ static void conn_add(struct proxy_port *p, int client, int container)
 	t->conns++;
 	t->stat->tcp_opened++;
 	t->stat->tcp_now = t->conns;
+	if (v->spoke) {
+		rc = pass(c, 0, v->spoke);
+		c->connecting = c->dir[0].len > 0;
+		t->stat->tcp_bytes += v->spoke;
+		t->stat->tcp_failed += rc < 0;
+	}
+	settle(c, rc);
 }
 
-/* A socket on its way to the container, or -errno. */
-static int dial(const struct proxy_port *p, const struct visit *v)
+/* A socket connected to the container, or on its way there, or -errno. */
+static int dial(const struct proxy_port *p, const struct visit *v, bool *connecting)
 {
 	struct proxy_target to = target_of(p, v);
 	CLEANUP(fd_closep) int fd = -1;
 	union proxy_addr sa;
 	socklen_t len;
-	int rc;
+	int rc, one = 1;
 
 	if (!proxy_pick(&to, &v->client, v->client_port))
 		return -ECONNREFUSED;
@@ -371,22 +415,37 @@ static int dial(const struct proxy_port *p, const struct visit *v)
 	if (fd < 0)
 		return -errno;
 	sock_setup(fd);
+	/* On a socket that connects: the handshake's last packet waits for data (at most 200 ms, but there is no waiting: it is here). */
+	if (v->spoke)
+		(void)setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &one, sizeof(one));
 	rc = proxy_bear(&to, fd, &v->client, &v->local);
 	if (rc < 0)
 		return rc;
-	if (connect(fd, &sa.sa, len) < 0 && errno != EINPROGRESS)
-		return -errno;
+	rc = connect(fd, &sa.sa, len) < 0 ? -errno : 0;
+	if (rc == -EINPROGRESS && !v->spoke)
+		rc = connect(fd, &sa.sa, len) < 0 ? -errno : 0;
+	if (rc < 0 && rc != -EINPROGRESS && rc != -EALREADY)
+		return rc;
+	*connecting = rc < 0;
 	rc = TAKE_FD(fd);
 	return rc;
 }
 
 /* Takes the accepted fd; false when there is no room for the connection. */
-static bool conn_new(struct proxy_port *p, const struct visit *v)
+static bool conn_new(struct proxy_port *p, struct visit *v)
 {
-	int rc = dial(p, v);
+	ssize_t n = recv(v->fd, p->t->buf, FIRST, MSG_DONTWAIT);
+	bool connecting;
+	int rc;
 
+	if (n < 0 && errno != EAGAIN && errno != EINTR) {
+		(void)close(v->fd);	/* it was reset meanwhile, which is told only once */
+		return true;
+	}
+	v->spoke = n > 0 ? (size_t)n : 0;
+	rc = dial(p, v, &connecting);
 	if (rc >= 0) {
-		conn_add(p, v->fd, rc);
+		conn_add(p, v, rc, connecting);
 		return true;
 	}
 	p->t->stat->tcp_failed++;
