@@ -112,6 +112,7 @@ struct datapath_ops {
 	 */
 	bool forwarding;
 	bool sctp;			/* carries it; the proxy does not */
+	bool marks_early;		/* guard_set(): before the host's rules, which may take the mark away (marks.h) */
 	bool past_input;		/* packets to published ports do not see the host's INPUT chain */
 	bool uplink_forwarding;		/* the same of uplinks: packets are routed from and to them */
 	/* pin_dir: "/sys/fs/bpf/kedge/<instance>"; created when missing. Adopts pins found there when their version fits, else replaces them. */

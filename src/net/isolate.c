@@ -26,16 +26,23 @@
 enum { PRIORITY_HOST = 98, PRIORITY_PROHIBIT = 99, RULES = 3 };
 static const uint32_t INSTANCE_MASK = 0xffffff00;
 
-/* Of the instance the upper 24 bits (FNV-1a), never zero; of the network the lower 8, so that the next owner of a subnet has rules of its own. */
+uint32_t instance_hash(const struct net *n)
+{
+	uint32_t h = 2166136261u;		/* FNV-1a */
+
+	for (const char *s = n->instance; *s; s++)
+		h = (h ^ (uint8_t)*s) * 16777619u;
+	return (h | 0x80000000u) & INSTANCE_MASK;
+}
+
+/* Of the network the lower 8 bits, so that the next owner of a subnet has rules of its own. */
 static uint32_t tag_of(const struct network *nw)
 {
-	uint32_t h = 2166136261u, byte = 0;
+	uint32_t byte = 0;
 
-	for (const char *s = nw->n->instance; *s; s++)
-		h = (h ^ (uint8_t)*s) * 16777619u;
 	for (int i = 0; i < 2; i++)
 		byte = byte * 16 + ((uint32_t)nw->id[i] & 0xf) + (nw->id[i] >= 'a' ? 9 : 0);
-	return ((h | 0x80000000u) & INSTANCE_MASK) | (byte & 0xff);
+	return instance_hash(nw->n) | (byte & 0xff);
 }
 
 static void rules_of(const struct network *nw, const struct net_cidr *subnet, struct rtnl_rule out[RULES])
@@ -96,7 +103,7 @@ void network_isolate_end(const struct network *nw, struct rtnl *r)
 
 static bool same(const struct rtnl_rule *a, const struct rtnl_rule *b)
 {
-	return a->v6 == b->v6 && a->priority == b->priority && a->mark == b->mark && a->prohibit == b->prohibit && str_eq(a->iif, b->iif) &&
+	return a->v6 == b->v6 && a->priority == b->priority && a->mark == b->mark && a->mask == b->mask && a->prohibit == b->prohibit && str_eq(a->iif, b->iif) &&
 	       a->to.prefix == b->to.prefix && addr_eq(&a->to.addr, &b->to.addr) && a->from.prefix == b->from.prefix &&
 	       addr_eq(&a->from.addr, &b->from.addr);
 }
@@ -146,7 +153,7 @@ static void on_rule(void *user, const struct rtnl_rule *rule)
 {
 	struct left *l = user;
 
-	if ((rule->mark & INSTANCE_MASK) != l->instance || (rule->priority != PRIORITY_HOST && rule->priority != PRIORITY_PROHIBIT) ||
+	if (rule->mask || (rule->mark & INSTANCE_MASK) != l->instance || (rule->priority != PRIORITY_HOST && rule->priority != PRIORITY_PROHIBIT) ||
 	    owner(l->n, rule))
 		return;
 	l->rule = mem_realloc(l->rule, (l->len + 1) * sizeof(*l->rule));
@@ -155,17 +162,12 @@ static void on_rule(void *user, const struct rtnl_rule *rule)
 
 void isolation_gc(const struct net *n)
 {
-	struct network any = { .n = (struct net *)n };
-	struct left l = { .n = n, .instance = tag_of(&any) & INSTANCE_MASK };
+	struct left l = { .n = n, .instance = instance_hash(n) };
 	struct err e = { 0 };
 	int rc = rtnl_rule_each(n->rtnl, on_rule, &l, &e);
 
 	if (rc < 0)		/* a kernel without routing rules has none that are left */
 		log_debug("net", "%s", e.msg);
-	for (size_t i = 0; i < l.len; i++) {
-		rtnl_rule(n->rtnl, false, &l.rule[i]);
-		if (rtnl_run(n->rtnl, &e) < 0)
-			log_warn("net", "a routing rule of an earlier run stays: %s", e.msg);
-	}
+	rtnl_rules_del(n->rtnl, l.rule, l.len);
 	free(l.rule);
 }

@@ -13,7 +13,7 @@ libnet_a_SOURCES += \
 	src/net/ipam.c src/net/ipam.h \
 	src/net/lab.c src/net/lab.h \
 	src/net/lb.c src/net/lb.h \
-	src/net/maglev.c src/net/maglev.h \
+	src/net/maglev.c src/net/maglev.h src/net/marks.h \
 	src/net/names.c src/net/names.h src/net/names_query.c \
 	src/net/net.c src/net/net.h src/net/net_priv.h \
 	src/net/netns.c \

@@ -45,6 +45,7 @@ struct net {
 	struct lb_relay *lbs;		/* lb.c */
 	unsigned guards;		/* sandboxes with guarded ports */
 	bool guard4, guard6;		/* their clients keep their addresses */
+	struct datapath *marks;		/* guard.c: see marks.h; NULL: none */
 	struct net_drops *followers;	/* lab.c */
 	unsigned pending;		/* closings and commits under way */
 	struct reaper *reaper;		/* sandbox_reap.c */
@@ -127,9 +128,13 @@ int netns_visit(const char *path, int (*fn)(void *user, struct err *e), void *us
 void isolation_lost(const struct net *n, const struct rtnl_rule *rule);
 void isolation_gc(const struct net *n);			/* once the networks are loaded: what an earlier run, on any data path, has left */
 
+uint32_t instance_hash(const struct net *n);		/* 24 bits, the lower 8 are zero; the whole is not */
+
 /* guard.c: a sandbox has guarded ports, or no longer. */
 void guard_get(struct net *n);
 void guard_put(struct net *n);
+void guard_network(const struct network *nw, bool on);	/* a network has its bridge, or is about to lose it */
+void guard_lost(struct net *n, const struct rtnl_rule *rule);	/* as isolation_lost() */
 void guard_gc(struct net *n);				/* after adoption: what an earlier run has left */
 
 /* sandbox.c */

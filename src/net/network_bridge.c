@@ -152,5 +152,12 @@ int network_datapath(struct network *nw, struct err *e)
 		if (!addr_is4(&c->addr) && !nw->internal)
 			forwarding_ipv6(nw->n);
 	}
+	guard_network(nw, true);
 	return 0;
+}
+
+void network_datapath_end(const struct network *nw)
+{
+	guard_network(nw, false);
+	(void)nw->n->ops->net_del(nw->n->dp, nw->ifindex, NULL);
 }

@@ -370,7 +370,7 @@ static void undo(struct making *m)
 		return;
 	}
 	if (m->nw->driver == DRIVER_BRIDGE)
-		(void)m->n->ops->net_del(m->n->dp, m->nw->ifindex, NULL);
+		network_datapath_end(m->nw);
 	m->w = (struct work){ .run = undo_run, .done = undo_done };
 	work_run(m->n, &m->w);
 }
@@ -534,7 +534,7 @@ static void on_removed(void *user, const struct err *e)
 		reaper_forget(n, nw);
 		if (nw->ifindex) {
 			if (nw->driver == DRIVER_BRIDGE)
-				(void)n->ops->net_del(n->dp, nw->ifindex, NULL);
+				network_datapath_end(nw);
 			bridge_go(nw);
 		} else {
 			network_free(nw);

@@ -26,6 +26,7 @@ int network_bridge_down(const struct network *nw, struct rtnl *r, struct err *e)
 void network_isolate(const struct network *nw, struct rtnl *r);
 void network_isolate_end(const struct network *nw, struct rtnl *r);
 int network_datapath(struct network *nw, struct err *e);	/* tells it of the bridge's subnets */
+void network_datapath_end(const struct network *nw);
 
 /* network_parent.c: the link of the host that a macvlan network hangs on. Blocking; as network_bridge_up() and _down(). */
 int network_parent_up(struct network *nw, struct rtnl *r, struct err *e);

@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "net/rtnl_priv.h"
@@ -413,7 +414,7 @@ void rtnl_rule(struct rtnl *r, bool add, const struct rtnl_rule *rule)
 	char t[CIDR_TEXT];
 	struct nlmsghdr *nh = begin(r, add ? RTM_NEWRULE : RTM_DELRULE, add ? NLM_F_CREATE | NLM_F_EXCL : 0, add ? EEXIST : ENOENT,
 				    "%s the %s routing rule %u for %s%s%s", add ? "add" : "remove", rule->v6 ? "IPv6" : "IPv4", rule->priority,
-				    rule->mask ? "marked packets" : rule->iif, rule->to.prefix ? " to " : "", rule->to.prefix ? cidr_text(&rule->to, t) : "");
+				    rule->iif[0] ? rule->iif : "packets", rule->to.prefix ? " to " : "", rule->to.prefix ? cidr_text(&rule->to, t) : "");
 	struct fib_rule_hdr *h;
 
 	if (!nh)
@@ -438,6 +439,17 @@ void rtnl_rule(struct rtnl *r, bool add, const struct rtnl_rule *rule)
 		put_addr(nh, FRA_SRC, &rule->from.addr);
 	}
 	end(r, nh);
+}
+
+void rtnl_rules_del(struct rtnl *r, const struct rtnl_rule *rule, size_t n)
+{
+	struct err e = { 0 };
+
+	for (size_t i = 0; i < n; i++) {
+		rtnl_rule(r, false, &rule[i]);
+		if (rtnl_run(r, &e) < 0)
+			log_warn("net", "a routing rule of an earlier run stays: %s", e.msg);
+	}
 }
 
 void rtnl_route_all_local(struct rtnl *r, bool v6, bool add, uint32_t table)

@@ -50,6 +50,9 @@ struct rtnl_rule {
 void rtnl_rule(struct rtnl *r, bool add, const struct rtnl_rule *rule);		/* add: present is fine; else missing is */
 void rtnl_neigh_set(struct rtnl *r, uint32_t ifindex, const struct in6_addr *a, const uint8_t mac[6]);
 
+/* Runs: what an earlier run has left goes, and the log hears of what stays. */
+void rtnl_rules_del(struct rtnl *r, const struct rtnl_rule *rule, size_t n);
+
 /* 0 when all were done. The first failure is told with the kernel's own sentence where it has one (extended ACK); requests after a
  * failed one were still carried out. */
 int rtnl_run(struct rtnl *r, struct err *e);
@@ -72,7 +75,7 @@ struct rtnl_addr {
 int rtnl_link_get(struct rtnl *r, const char *name, struct rtnl_link *ret, struct err *e);
 int rtnl_link_each(struct rtnl *r, void (*fn)(void *user, const struct rtnl_link *l), void *user, struct err *e);
 int rtnl_addr_each(struct rtnl *r, void (*fn)(void *user, const struct rtnl_addr *a), void *user, struct err *e);
-/* Those that rtnl_rule() may have made: with a mark and no mask. */
+/* Those that rtnl_rule() may have made: with a mark. */
 int rtnl_rule_each(struct rtnl *r, void (*fn)(void *user, const struct rtnl_rule *rule), void *user, struct err *e);
 /* Destinations of the main table, IPv4 and IPv6, without the default routes. */
 int rtnl_route_each(struct rtnl *r, void (*fn)(void *user, const struct net_cidr *dst, uint32_t ifindex), void *user, struct err *e);
@@ -83,7 +86,7 @@ struct rtnl_news_ops {
 	void (*addr)(void *user, const struct rtnl_addr *a, bool gone);
 	/* Forwarding of one interface was switched; family is AF_INET or AF_INET6. */
 	void (*forwarding)(void *user, int family, uint32_t ifindex, bool on);
-	void (*rule_gone)(void *user, const struct rtnl_rule *rule);	/* of those with a tag */
+	void (*rule_gone)(void *user, const struct rtnl_rule *rule);	/* of those with a mark */
 	void (*lost)(void *user);		/* news were lost: look at everything again */
 };
 int rtnl_news_open(struct rtnl **ret, struct err *e);

@@ -131,18 +131,17 @@ static bool addr_of(const struct nlmsghdr *nh, struct rtnl_addr *r)
 	return local || any;
 }
 
-/* False: not one with a tag. */
+/* False: not one with a mark. */
 static bool rule_of(const struct nlmsghdr *nh, struct rtnl_rule *r)
 {
 	const struct fib_rule_hdr *h = mnl_nlmsg_get_payload(nh);
-	uint32_t mask = UINT32_MAX;
 	const struct nlattr *a;
 	uint8_t mapped;
 
 	if (mnl_nlmsg_get_payload_len(nh) < sizeof(*h) || (h->family != AF_INET && h->family != AF_INET6))
 		return false;
 	mapped = h->family == AF_INET ? 96 : 0;
-	*r = (struct rtnl_rule){ .v6 = h->family == AF_INET6, .prohibit = h->action == FR_ACT_PROHIBIT };
+	*r = (struct rtnl_rule){ .v6 = h->family == AF_INET6, .prohibit = h->action == FR_ACT_PROHIBIT, .mask = UINT32_MAX, .table = h->table };
 	mnl_attr_for_each(a, nh, sizeof(*h)) {
 		uint16_t type = mnl_attr_get_type(a);
 
@@ -151,7 +150,9 @@ static bool rule_of(const struct nlmsghdr *nh, struct rtnl_rule *r)
 		else if (type == FRA_FWMARK && mnl_attr_validate(a, MNL_TYPE_U32) >= 0)
 			r->mark = mnl_attr_get_u32(a);
 		else if (type == FRA_FWMASK && mnl_attr_validate(a, MNL_TYPE_U32) >= 0)
-			mask = mnl_attr_get_u32(a);
+			r->mask = mnl_attr_get_u32(a);
+		else if (type == FRA_TABLE && mnl_attr_validate(a, MNL_TYPE_U32) >= 0)
+			r->table = mnl_attr_get_u32(a);
 		else if (type == FRA_IIFNAME)
 			text(a, r->iif, sizeof(r->iif));
 		else if (type == FRA_DST && addr_attr(a, h->family, &r->to.addr) == 0)
@@ -159,7 +160,9 @@ static bool rule_of(const struct nlmsghdr *nh, struct rtnl_rule *r)
 		else if (type == FRA_SRC && addr_attr(a, h->family, &r->from.addr) == 0)
 			r->from.prefix = (uint8_t)(h->src_len + mapped);
 	}
-	return r->mark && !mask;
+	if (r->prohibit || r->table == RT_TABLE_MAIN)
+		r->table = 0;
+	return r->mark;
 }
 
 /* One request, all its answers to fn. 0, or -errno put into e. */

@@ -208,6 +208,7 @@ static void on_rule_gone(void *user, const struct rtnl_rule *rule)
 	struct watch *w = user;
 
 	isolation_lost(w->n, rule);
+	guard_lost(w->n, rule);
 }
 
 static bool is_known(const struct watch *w, uint32_t ifindex)
@@ -280,6 +281,7 @@ static void on_lost(void *user)
 		if (nw->ifindex && nw->driver == DRIVER_BRIDGE)
 			forwarding_ensure(w->n, nw->bridge);
 	isolation_lost(w->n, NULL);
+	guard_lost(w->n, NULL);
 	if (look(w, &e) < 0)
 		log_warn("net", "cannot look at the host's links: %s", e.msg);
 }

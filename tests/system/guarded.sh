@@ -11,57 +11,10 @@ client ip -6 addr add 2001:db8:2::3/64 dev eth0 nodad
 client ip addr add 192.0.2.3/24 dev eth0
 client ip -6 route add default via 2001:db8:2::1
 
-# Tells whom it sees.
-cat >"$tmp/server.py" <<'PY'
-import socket, sys, threading
-port = int(sys.argv[1])
-def v4(a): return a[7:] if a.startswith("::ffff:") else a
-def serve(c, a):
-    b = c.recv(16)
-    c.sendall(v4(a[0]).encode() if b != b"big" else b"x" * 3000000)
-    c.close()
-def udp(family, addr):
-    s = socket.socket(family, socket.SOCK_DGRAM)
-    if family == socket.AF_INET6: s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    s.bind((addr, port))
-    while True:
-        b, a = s.recvfrom(65536)
-        s.sendto(v4(a[0]).encode(), a)
-for f, a in (socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::"): threading.Thread(target=udp, args=(f, a), daemon=True).start()
-s = socket.socket(socket.AF_INET6); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-s.bind(("::", port)); s.listen(50)
-while True: threading.Thread(target=serve, args=s.accept(), daemon=True).start()
-PY
-cat >"$tmp/ask.py" <<'PY'
-import os, socket, sys
-proto, host, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
-s = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM if proto != "udp" else socket.SOCK_DGRAM)
-s.settimeout(float(os.environ.get("ASK_S", 4)))
-try:
-    if "FROM" in os.environ: s.bind((os.environ["FROM"], 0))
-    s.connect((host, port))
-    s.sendall(b"big" if proto == "big" else b"who")
-    got = b""
-    while True:
-        b = s.recv(1 << 20)
-        got += b
-        if not b or proto == "udp": break
-    print(len(got) if proto == "big" else got.decode())
-except OSError as e:
-    print(type(e).__name__)
-    sys.exit(1)
-PY
-in_ctr() { local c; c=$(kedge inspect -f '{{.Id}}' "$1"); shift; nsenter --net="$run/netns/$c" "$@"; }
-servers=()
-serve() { in_ctr "$1" python3 "$tmp/server.py" "$2" >>"$tmp/servers" 2>&1 & servers+=($!); }
-# Each is a shell that waits for its server.
-# shellcheck disable=SC2046
-stop_servers() { for p in "${servers[@]}"; do kill $(ps -o pid= --ppid "$p") "$p" 2>/dev/null || true; done; servers=(); }
-trap 'stop_servers; finish' EXIT
-ask() { python3 "$tmp/ask.py" "$@"; }
-from() { local a=$1; shift; FROM=$a client python3 "$tmp/ask.py" "$@"; }
+# shellcheck source=who_lib.sh
+. "$(dirname "$0")/who_lib.sh"
+from() { local a=$1; shift; FROM=$a client python3 "$tmp/who.py" "$@"; }
 refused() { ! ASK_S=0.5 from "$@"; }
-address() { kedge inspect -f "{{(index .NetworkSettings.Networks \"$2\").$3}}" "$1"; }
 warned() { kedge info -f '{{json .Warnings}}' | grep -q "$1"; }
 
 firewall() {
@@ -79,6 +32,50 @@ table inet firewall {
 NFT
 }
 
+# What wg-quick, mwan3 and others do to all packets: the mark is the connection's, which has none. And the way back to a source is looked for with it.
+mark_rules() {
+	nft -f - <<'NFT'
+table inet vpn {
+	chain premangle { type filter hook prerouting priority mangle; meta mark set ct mark; }
+	chain postmangle { type filter hook postrouting priority mangle; meta mark 0xca6c ct mark set meta mark; }
+}
+NFT
+	echo 1 >/proc/sys/net/ipv4/conf/all/src_valid_mark
+}
+beside_marks() {
+	mark_rules
+	for proto in tcp udp; do
+		check "$1: beside rules that restore marks, $proto" equal "$(from 192.0.2.2 $proto 192.0.2.1 8080)" "$seen4"
+		check "$1: the same over IPv6" equal "$(from 2001:db8:2::2 $proto 2001:db8:2::1 8080)" "$seen6"
+	done
+	nft delete table inet vpn
+	echo 0 >/proc/sys/net/ipv4/conf/all/src_valid_mark
+}
+guard_rules() { { ip rule; ip -6 rule; } | grep '^97:' | sort || true; }
+guard_routes() { local t; for t in $tables; do ip route show table "$t"; ip -6 route show table "$t"; done 2>/dev/null; }
+# Engines that share a network namespace: what one of them takes away is its own.
+beside_another() {
+	local other=$tmp/other own pid
+	own=$(guard_rules)
+	"$builddir/kedged" -H "unix://$other/sock" --data-root "$other/lib" --exec-root "$other/run" --instance "$id-2" --cgroup-parent "$id" --config-file "$tmp/daemon.json" \
+		--bridge kedge7 --bip 172.29.0.1/16 --datapath "$1" >>"$tmp/kedged.log" 2>&1 </dev/null &
+	pid=$!
+	second() { "$builddir/kedge" -H "unix://$other/sock" "$@"; }
+	until_ok 20 second version
+	second load -q -i "$images/busybox.tar" >/dev/null
+	second run -d --name web2 --label kedge.publish.policy=guarded -p 8180:80 busybox sh -c 'mkdir /w; echo second >/w/index.html; exec httpd -f -h /w' >/dev/null
+	check "$1: a second engine's guarded port" until_ok 5 sh -c "nsenter --net=/run/netns/client curl -fsS --max-time 1 http://192.0.2.1:8180/ | grep second"
+	check "$1: has rules of its own" test "$(guard_rules | wc -l)" -gt "$(wc -l <<<"$own")"
+	check "$1: beside it" equal "$(from 192.0.2.2 tcp 192.0.2.1 8080)" "$seen4"
+	second rm -f web2 >/dev/null
+	check "$1: its rules go" equal "$(guard_rules)" "$own"
+	check "$1: and nobody else's" equal "$(from 192.0.2.2 tcp 192.0.2.1 8080)" "$seen4"
+	kill $pid
+	wait $pid || true
+	check "$1: nor with its end" equal "$(from 2001:db8:2::2 udp 2001:db8:2::1 8080)" "$seen6"
+	ip link del kedge7 || true
+}
+
 guarded() {
 	local seen4=192.0.2.2 seen6=2001:db8:2::2 gw4 far
 	engine_start --datapath "$1"
@@ -88,9 +85,6 @@ guarded() {
 	kedge run -d --name far busybox sleep 1000 >/dev/null
 	serve web 80
 	serve web 1020
-	for p in 80 1020; do
-		until_ok 10 sh -c "nsenter --net=$run/netns/$(kedge inspect -f '{{.Id}}' web) ss -Hltn sport = :$p | grep -q ."
-	done
 	gw4=172.30.0.1 far=$(address far bridge IPAddress)
 	# Nothing of the kernel there can tell the answers from others.
 	[ "$1" != proxy ] || seen4=$gw4 seen6=fd00:30::1 far=$gw4
@@ -103,26 +97,41 @@ guarded() {
 	check "$1: a range" equal "$(from 192.0.2.2 tcp 192.0.2.1 8120)" "$seen4"
 	check "$1: a range over UDP" equal "$(from 192.0.2.2 udp 192.0.2.1 8120)" "$seen4"
 	check "$1: a range over UDP and IPv6" equal "$(from 2001:db8:2::2 udp 2001:db8:2::1 8120)" "$seen6"
-	check "$1: 3 MB" equal "$(from 192.0.2.2 big 192.0.2.1 8080)" 3000000
+	check "$1: 2 MB" equal "$(from 192.0.2.2 tcp 192.0.2.1 8080 big)" 2000000
 	check "$1: another client is refused, TCP" refused 192.0.2.3 tcp 192.0.2.1 8080
 	check "$1: UDP" refused 192.0.2.3 udp 192.0.2.1 8080
 	check "$1: over IPv6" refused 2001:db8:2::3 tcp 2001:db8:2::1 8080
 	check "$1: by IPv6, UDP" refused 2001:db8:2::3 udp 2001:db8:2::1 8080
-	check "$1: another network's container" equal "$(in_ctr far python3 "$tmp/ask.py" tcp 192.0.2.1 8080)" "$far"
+	check "$1: another network's container" equal "$(in_ctr far python3 "$tmp/who.py" tcp 192.0.2.1 8080)" "$far"
 	check "$1: the host itself" equal "$(ask tcp 127.0.0.1 8080)" "$gw4"
 	check "$1: the host itself over UDP" equal "$(ask udp 127.0.0.1 8080)" "$gw4"
-	check "$1: the container itself" equal "$(in_ctr web python3 "$tmp/ask.py" tcp 192.0.2.1 8080)" "$gw4"
+	check "$1: the container itself" equal "$(in_ctr web python3 "$tmp/who.py" tcp 192.0.2.1 8080)" "$gw4"
 	[ "$1" = proxy ] || check "$1: out of the container, as before" kedge exec web ping -c 1 -W 2 192.0.2.2
 	check "$1: info says nothing of guarded ports" equal "$(kedge info -f '{{json .Warnings}}')" "[]"
+	if [ "$1" != proxy ]; then
+		beside_marks "$1"
+		check "$1: a network made later" kedge network create --ipv6 --subnet 172.28.0.0/24 --subnet fd00:28::/64 later
+		kedge run -d --name web3 --network later --label kedge.publish.policy=guarded -p 8150:80 busybox sleep 1000 >/dev/null
+		serve web3 80
+		check "$1: a guarded port there" equal "$(from 192.0.2.2 tcp 192.0.2.1 8150)" "$seen4"
+		kedge rm -f web3 >/dev/null
+		kedge network rm later >/dev/null
+		# Programs that manage the host's network take away rules they do not know.
+		rules=$(guard_rules)
+		ip rule del priority 97
+		ip -6 rule del priority 97
+		check "$1: a rule that somebody removes comes back" until_ok 5 eval '[ "$(guard_rules)" = "$rules" ]'
+		check "$1: and serves" equal "$(from 192.0.2.2 tcp 192.0.2.1 8080)" "$seen4"
+		tables=$(guard_rules | sed 's/.*lookup //' | sort -u)
+		# One engine's programs are on an interface at a time; tables of nftables are many.
+		[ "$1" != nft ] || beside_another "$1"
+	fi
 	kedge run -d --name near -p 127.0.0.1:8091:80 busybox sleep 1000 >/dev/null
 	kedge run -d --name some --label kedge.publish.sources=192.0.2.0/24 -p 8092:80 busybox sleep 1000 >/dev/null
 	check "$1: nor of ports on loopback or for a list of sources" equal "$(kedge info -f '{{json .Warnings}}')" "[]"
 	kedge run -d --name direct -p 8090:80 busybox sleep 1000 >/dev/null
 	serve direct 80
 	serve some 80
-	for c in direct some; do
-		until_ok 10 sh -c "nsenter --net=$run/netns/$(kedge inspect -f '{{.Id}}' $c) ss -Hltn sport = :80 | grep -q ."
-	done
 	if [ "$1" = proxy ]; then
 		check "$1: all ports are behind the firewall" refused 192.0.2.3 tcp 192.0.2.1 8090
 		check "$1: so info says nothing" equal "$(kedge info -f '{{json .Warnings}}')" "[]"
@@ -132,12 +141,12 @@ guarded() {
 		if docker_recent; then check "$1: docker shows it" has "$(docker -H "unix://$sock" info 2>&1)" "WARNING: the host's firewall"; fi
 		check "$1: a source of the list" equal "$(from 192.0.2.3 tcp 192.0.2.1 8092)" 192.0.2.3
 		check "$1: none of the list" refused 2001:db8:2::3 tcp 2001:db8:2::1 8092
-		check "$1: none of the list, a container" sh -c "! ASK_S=0.5 nsenter --net=$run/netns/$(kedge inspect -f '{{.Id}}' far) python3 $tmp/ask.py tcp 192.0.2.1 8092"
+		check "$1: none of the list, a container" sh -c "! ASK_S=0.5 nsenter --net=$run/netns/$(kedge inspect -f '{{.Id}}' far) python3 $tmp/who.py tcp 192.0.2.1 8092"
 	fi
 	# The firewall goes: what it has kept out comes in, and nothing else does.
 	nft delete table inet firewall
 	check "$1: info is silent again" equal "$(kedge info -f '{{json .Warnings}}')" "[]"
-	[ "$1" = nft ] || nft flush ruleset
+	nft flush ruleset
 	[ "$1" != proxy ] || seen4=$gw4
 	check "$1: without the firewall, the same client" equal "$(from 192.0.2.2 tcp 192.0.2.1 8080)" "$seen4"
 	check "$1: and the other" from 192.0.2.3 tcp 192.0.2.1 8080
@@ -148,8 +157,9 @@ guarded() {
 	stop_servers
 	kedge rm -f web far near some direct >/dev/null
 	kedge network rm six >/dev/null
-	check "$1: no rule stays" equal "$(ip rule | grep -c 27495)$(ip -6 rule | grep -c 27495)" 00
-	check "$1: no route stays" equal "$(ip route show table 27495 2>/dev/null)$(ip -6 route show table 27495 2>/dev/null)" ""
+	check "$1: no rule stays" equal "$(guard_rules)" ""
+	check "$1: no route stays" equal "$(guard_routes)" ""
+	[ "$1" = nft ] || check "$1: no table stays" status 1 nft list table inet "kedge-$id"
 	engine_stop
 }
 for path in ${GUARDED_PATHS:-ebpf nft proxy}; do guarded "$path"; done

@@ -10,66 +10,8 @@ engine_start
 [ "$(api http://localhost/kedge/net/counters | python3 -c 'import json,sys; print(json.load(sys.stdin)["Datapath"])')" = ebpf ] || skip "needs the eBPF data path"
 need_image busybox
 
-# Servers tell whom they see; they run in a container's network namespace, with the host's files.
-cat >"$tmp/server.py" <<'PY'
-import socket, sys, threading
-port = int(sys.argv[1])
-def v4(a): return a[7:] if a.startswith("::ffff:") else a
-def serve(c, a):
-    want = c.recv(16).decode()
-    if want.startswith("big"):
-        c.sendall(b"x" * 2000000)
-    else:
-        c.sendall(v4(a[0]).encode())
-    c.close()
-def tcp():
-    s = socket.socket(socket.AF_INET6); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-    s.bind(("::", port)); s.listen(50)
-    while True: threading.Thread(target=serve, args=s.accept(), daemon=True).start()
-def udp(family, addr):
-    s = socket.socket(family, socket.SOCK_DGRAM)
-    if family == socket.AF_INET6: s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    s.bind((addr, port))
-    while True:
-        b, a = s.recvfrom(65536)
-        s.sendto(v4(a[0]).encode() + b" %d " % len(b) + b[10:], a)
-for f, a in (socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::"): threading.Thread(target=udp, args=(f, a), daemon=True).start()
-tcp()
-PY
-cat >"$tmp/ask.py" <<'PY'
-import os, socket, sys
-proto, host, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
-what = sys.argv[4] if len(sys.argv) > 4 else "who"
-s = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM if proto == "tcp" else socket.SOCK_DGRAM)
-s.settimeout(float(sys.argv[5]) if len(sys.argv) > 5 else 4)
-try:
-    if "FROM" in os.environ: s.bind((os.environ["FROM"], 0))
-    s.connect((host, port))
-    if proto == "udp" and what.isdigit():
-        s.send(b"y" * int(what))
-        got = s.recv(65536)
-        print(got.split(b" ")[0].decode(), got.split(b" ")[1].decode(), len(got.split(b" ")[2]))
-        sys.exit()
-    s.sendall(what.encode())
-    got = b""
-    while True:
-        b = s.recv(1 << 20)
-        got += b
-        if not b or proto == "udp": break
-    print(len(got) if what == "big" else got.decode().split(" ")[0])
-except OSError as e:
-    print(type(e).__name__)
-    sys.exit(1)
-PY
-in_ctr() { local id; id=$(kedge inspect -f '{{.Id}}' "$1"); shift; nsenter --net="$run/netns/$id" "$@"; }
-servers=()
-serve() { in_ctr "$1" python3 "$tmp/server.py" "$2" >"$tmp/server.$1.$2" 2>&1 & servers+=($!); }
-# Each is a shell that waits for its server.
-# shellcheck disable=SC2046
-stop_servers() { for p in "${servers[@]}"; do kill $(ps -o pid= --ppid "$p") "$p" 2>/dev/null || true; done; }
-trap 'stop_servers; finish' EXIT
-ask() { python3 "$tmp/ask.py" "$@"; }
-address() { kedge inspect -f "{{(index .NetworkSettings.Networks \"$2\").$3}}" "$1"; }
+# shellcheck source=who_lib.sh
+. "$(dirname "$0")/who_lib.sh"
 
 kedge network create --ipv6 --subnet 172.30.0.0/24 --subnet fd00:30::/64 six >/dev/null
 kedge network create --ipv6 --subnet 172.31.0.0/24 --subnet fd00:31::/64 seven >/dev/null
@@ -84,34 +26,30 @@ gw4=$(address web six Gateway) gw6=$(address web six IPv6Gateway)
 serve web 80
 serve same 80
 serve four 80
-client python3 "$tmp/server.py" 70 >"$tmp/server.client" 2>&1 & servers+=($!)
-until_ok 20 in_ctr web python3 "$tmp/ask.py" tcp ::1 80
-until_ok 20 in_ctr same python3 "$tmp/ask.py" tcp ::1 80
-until_ok 20 in_ctr four python3 "$tmp/ask.py" tcp 127.0.0.1 80
-until_ok 20 client python3 "$tmp/ask.py" tcp ::1 70
+serve client 70
 until_ok 20 ask tcp "$web6" 80		# duplicate address detection is over
 
 for proto in tcp udp; do
-	check "$proto: a client, IPv4" equal "$(client python3 "$tmp/ask.py" $proto 192.0.2.1 8080)" 192.0.2.2
-	check "$proto: a client, IPv6" equal "$(client python3 "$tmp/ask.py" $proto 2001:db8:2::1 8080)" 2001:db8:2::2
+	check "$proto: a client, IPv4" equal "$(client python3 "$tmp/who.py" $proto 192.0.2.1 8080)" 192.0.2.2
+	check "$proto: a client, IPv6" equal "$(client python3 "$tmp/who.py" $proto 2001:db8:2::1 8080)" 2001:db8:2::2
 	check "$proto: the host, ::1" equal "$(ask $proto ::1 8080)" "$gw6"
 	check "$proto: the host, its IPv6 address" equal "$(ask $proto 2001:db8:2::1 8080)" "$gw6"
 	check "$proto: the host, 127.0.0.1" equal "$(ask $proto 127.0.0.1 8080)" "$gw4"
 	check "$proto: a mapped address" equal "$(ask $proto ::ffff:127.0.0.1 8080)" "$gw4"
-	check "$proto: a container of the network, IPv6" equal "$(in_ctr same python3 "$tmp/ask.py" $proto 2001:db8:2::1 8080)" "$same6"
-	check "$proto: a container of the network, IPv4" equal "$(in_ctr same python3 "$tmp/ask.py" $proto 192.0.2.1 8080)" "$same4"
-	check "$proto: a container of another network, IPv6" equal "$(in_ctr far python3 "$tmp/ask.py" $proto 2001:db8:2::1 8080)" "$far6"
-	check "$proto: a container of another network, IPv4" equal "$(in_ctr far python3 "$tmp/ask.py" $proto 192.0.2.1 8080)" "$far4"
-	check "$proto: itself, IPv6" equal "$(in_ctr web python3 "$tmp/ask.py" $proto 2001:db8:2::1 8080)" "$gw6"
-	check "$proto: neighbours" equal "$(in_ctr same python3 "$tmp/ask.py" $proto "$web6" 80)" "$same6"
-	check "$proto: not between networks" status 1 in_ctr far python3 "$tmp/ask.py" $proto "$web6" 80 who 0.7
-	check "$proto: out, IPv4" equal "$(in_ctr web python3 "$tmp/ask.py" $proto 192.0.2.2 70)" 192.0.2.1
-	check "$proto: out, IPv6" equal "$(in_ctr web python3 "$tmp/ask.py" $proto 2001:db8:2::2 70)" 2001:db8:2::1
+	check "$proto: a container of the network, IPv6" equal "$(in_ctr same python3 "$tmp/who.py" $proto 2001:db8:2::1 8080)" "$same6"
+	check "$proto: a container of the network, IPv4" equal "$(in_ctr same python3 "$tmp/who.py" $proto 192.0.2.1 8080)" "$same4"
+	check "$proto: a container of another network, IPv6" equal "$(in_ctr far python3 "$tmp/who.py" $proto 2001:db8:2::1 8080)" "$far6"
+	check "$proto: a container of another network, IPv4" equal "$(in_ctr far python3 "$tmp/who.py" $proto 192.0.2.1 8080)" "$far4"
+	check "$proto: itself, IPv6" equal "$(in_ctr web python3 "$tmp/who.py" $proto 2001:db8:2::1 8080)" "$gw6"
+	check "$proto: neighbours" equal "$(in_ctr same python3 "$tmp/who.py" $proto "$web6" 80)" "$same6"
+	check "$proto: not between networks" status 1 in_ctr far python3 "$tmp/who.py" $proto "$web6" 80 who 0.7
+	check "$proto: out, IPv4" equal "$(in_ctr web python3 "$tmp/who.py" $proto 192.0.2.2 70)" 192.0.2.1
+	check "$proto: out, IPv6" equal "$(in_ctr web python3 "$tmp/who.py" $proto 2001:db8:2::2 70)" 2001:db8:2::1
 done
-check "one IPv6 address" equal "$(client python3 "$tmp/ask.py" tcp 2001:db8:2::1 8082)" 2001:db8:2::2
+check "one IPv6 address" equal "$(client python3 "$tmp/who.py" tcp 2001:db8:2::1 8082)" 2001:db8:2::2
 check "bound to ::1: the host" equal "$(ask tcp ::1 8081)" "$gw6"
-check "bound to ::1: nobody else" status 1 client python3 "$tmp/ask.py" tcp 2001:db8:2::1 8081 who 0.7
-check "a container without IPv6 for an IPv6 client, by the proxy" has "$(client python3 "$tmp/ask.py" tcp 2001:db8:2::1 8090)" 172.
+check "bound to ::1: nobody else" status 1 client python3 "$tmp/who.py" tcp 2001:db8:2::1 8081 who 0.7
+check "a container without IPv6 for an IPv6 client, by the proxy" has "$(client python3 "$tmp/who.py" tcp 2001:db8:2::1 8090)" 172.
 check "ping out, IPv4" in_ctr web ping -c 1 -W 3 192.0.2.2
 check "ping out, IPv6" in_ctr web ping -c 1 -W 3 2001:db8:2::2
 
@@ -119,22 +57,22 @@ check "ping out, IPv6" in_ctr web ping -c 1 -W 3 2001:db8:2::2
 client ip -6 route add fd00:30::/64 via 2001:db8:2::1
 client ip route add 172.30.0.0/24 via 192.0.2.1
 for a in "$web4" "$web6"; do
-	check "unpublished: $a" status 1 client python3 "$tmp/ask.py" tcp "$a" 80 who 0.7
-	check "unpublished, udp: $a" status 1 client python3 "$tmp/ask.py" udp "$a" 80 who 0.7
+	check "unpublished: $a" status 1 client python3 "$tmp/who.py" tcp "$a" 80 who 0.7
+	check "unpublished, udp: $a" status 1 client python3 "$tmp/who.py" udp "$a" 80 who 0.7
 done
 
 # Fragments both ways.
 for to in 192.0.2.1 2001:db8:2::1; do
-	check "a datagram in fragments to $to and back" has "$(client python3 "$tmp/ask.py" udp $to 8080 5000)" " 5000 4990"
+	check "a datagram in fragments to $to and back" has "$(client python3 "$tmp/who.py" udp $to 8080 5000)" " 5000 4990"
 done
 for to in 192.0.2.2 2001:db8:2::2; do
-	check "a datagram in fragments out to $to and back" has "$(in_ctr web python3 "$tmp/ask.py" udp $to 70 5000)" " 5000 4990"
+	check "a datagram in fragments out to $to and back" has "$(in_ctr web python3 "$tmp/who.py" udp $to 70 5000)" " 5000 4990"
 done
 
 # The way out is narrower than the container believes: it is told, and what it sends arrives.
 ip link set up0 mtu 1300
 for to in 192.0.2.1 2001:db8:2::1; do
-	check "2 MB over a narrow link to the client, $to" equal "$(client python3 "$tmp/ask.py" tcp $to 8080 big 15)" 2000000
+	check "2 MB over a narrow link to the client, $to" equal "$(client python3 "$tmp/who.py" tcp $to 8080 big 15)" 2000000
 done
 ip link set up0 mtu 1500
 check "errors were sent or segments clamped" python3 -c '
@@ -166,21 +104,18 @@ client ip addr add 192.0.2.3/24 dev eth0
 kedge run -d --name picky --network six --label kedge.publish.sources=192.0.2.2,2001:db8:9::/48 -p 8060:80 -p 8060:80/udp busybox sleep 1000 >/dev/null
 kedge run -d --name picky4 --label kedge.publish.sources=192.0.2.2/32 -p 8061:80 busybox sleep 1000 >/dev/null
 kedge run -d --name guarded --network six --label kedge.publish.policy=guarded -p 8062:80 -p 8062:80/udp busybox sleep 1000 >/dev/null
-for c in picky picky4 guarded; do
-	serve $c 80
-	until_ok 20 in_ctr $c python3 "$tmp/ask.py" tcp 127.0.0.1 80
-done
+for c in picky picky4 guarded; do serve $c 80; done
 policies() {
 	for proto in tcp udp; do
-		check "$1: $proto: a source on the list" equal "$(client python3 "$tmp/ask.py" $proto 192.0.2.1 8060)" 192.0.2.2
-		check "$1: $proto: another" status 1 client env FROM=192.0.2.3 python3 "$tmp/ask.py" $proto 192.0.2.1 8060 who 0.7
-		check "$1: $proto: another, IPv6" status 1 client python3 "$tmp/ask.py" $proto 2001:db8:2::1 8060 who 0.7
+		check "$1: $proto: a source on the list" equal "$(client python3 "$tmp/who.py" $proto 192.0.2.1 8060)" 192.0.2.2
+		check "$1: $proto: another" status 1 client env FROM=192.0.2.3 python3 "$tmp/who.py" $proto 192.0.2.1 8060 who 0.7
+		check "$1: $proto: another, IPv6" status 1 client python3 "$tmp/who.py" $proto 2001:db8:2::1 8060 who 0.7
 		check "$1: $proto: the host itself" equal "$(ask $proto 127.0.0.1 8060)" "$gw4"
-		check "$1: $proto: guarded, IPv4" equal "$(client python3 "$tmp/ask.py" $proto 192.0.2.1 8062)" 192.0.2.2
-		check "$1: $proto: guarded, IPv6" equal "$(client python3 "$tmp/ask.py" $proto 2001:db8:2::1 8062)" 2001:db8:2::2
+		check "$1: $proto: guarded, IPv4" equal "$(client python3 "$tmp/who.py" $proto 192.0.2.1 8062)" 192.0.2.2
+		check "$1: $proto: guarded, IPv6" equal "$(client python3 "$tmp/who.py" $proto 2001:db8:2::1 8062)" 2001:db8:2::2
 	done
-	check "$1: the proxy holds the list too" status 1 client python3 "$tmp/ask.py" tcp 2001:db8:2::1 8061 who 0.7
-	check "$1: and lets the listed in" equal "$(client python3 "$tmp/ask.py" tcp 192.0.2.1 8061)" 192.0.2.2
+	check "$1: the proxy holds the list too" status 1 client python3 "$tmp/who.py" tcp 2001:db8:2::1 8061 who 0.7
+	check "$1: and lets the listed in" equal "$(client python3 "$tmp/who.py" tcp 192.0.2.1 8061)" 192.0.2.2
 }
 policies first
 engine_kill9
@@ -188,4 +123,3 @@ engine_start
 policies "after a restart"
 check "a policy nobody knows" has "$(kedge run --rm --label kedge.publish.policy=open -p 8063:80 busybox true 2>&1 | cat)" "publish policy 'open' is neither direct nor guarded"
 check "what is no prefix" has "$(kedge run --rm --label kedge.publish.sources=everyone -p 8063:80 busybox true 2>&1 | cat)" "'everyone' is not a prefix of sources"
-stop_servers

@@ -387,6 +387,7 @@ const struct datapath_ops dp_ebpf = {
 	 */
 	.forwarding = true,
 	.past_input = true,
+	.marks_early = true,
 	.open = ebpf_open,
 	.close = ebpf_close,
 	.purge = ebpf_purge,

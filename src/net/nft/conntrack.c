@@ -179,7 +179,7 @@ void conntrack_forget_port(struct datapath *d, bool v4, uint8_t proto, const str
 
 void conntrack_forget_bare(struct datapath *d)
 {
-	for (int v4 = 1; v4 >= 0; v4--) {
+	for (int v4 = 1; v4 >= 0 && d->n_nets; v4--) {
 		struct wanted w = { .v4 = v4, .bare = d };
 
 		forget(d, &w);

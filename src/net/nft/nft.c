@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "net/addr.h"
+#include "net/marks.h"
 #include "net/nft/nft_priv.h"
 
 static void set_err(struct err *e, int r, const char *what)
@@ -395,7 +396,7 @@ static int rules_put(struct datapath *d)
 	return r;
 }
 
-static int nft_open(struct loop *l, const char *pin_dir, struct datapath **ret, struct err *e)
+static int open_table(struct loop *l, const char *pin_dir, bool marks_only, struct datapath **ret, struct err *e)
 {
 	struct datapath *d = connect_to(pin_dir, e);
 	int r;
@@ -403,7 +404,7 @@ static int nft_open(struct loop *l, const char *pin_dir, struct datapath **ret, 
 	if (!d)
 		return -1;
 	d->l = l;
-	nft_flows_count();
+	d->marks_only = marks_only;
 	r = rules_put(d);
 	if (r < 0) {
 		(void)(r == -EPERM ? err_set(e, ERR_CONFLICT, "nftables: the table %s is another process's: another engine of this instance?", d->table) :
@@ -414,6 +415,34 @@ static int nft_open(struct loop *l, const char *pin_dir, struct datapath **ret, 
 	nft_keeper_open(d);
 	*ret = d;
 	return 0;
+}
+
+static int nft_open(struct loop *l, const char *pin_dir, struct datapath **ret, struct err *e)
+{
+	nft_flows_count();
+	return open_table(l, pin_dir, false, ret, e);
+}
+
+int marks_open(struct loop *l, const char *pin_dir, struct datapath **ret, struct err *e)
+{
+	if (open_table(l, pin_dir, true, ret, e) < 0)
+		return -1;
+	if ((*ret)->can & CAN_GUARD)
+		return 0;
+	marks_close(TAKE(*ret));
+	return err_set(e, ERR_NOT_IMPLEMENTED, "nftables of this kernel cannot tell the engine's sockets");
+}
+
+int marks_bridge(struct datapath *m, uint32_t ifindex, bool on)
+{
+	return net_elem(m, elem_if(SET_GUARDS, ifindex), on);
+}
+
+void marks_close(struct datapath *m)
+{
+	if (m)
+		(void)ruleset_delete(m);
+	nft_close(m);
 }
 
 static void nft_purge(const char *pin_dir)

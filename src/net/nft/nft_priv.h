@@ -75,6 +75,7 @@ struct datapath {
 	size_t n_nets;
 	struct map *endpoints;		/* address as text -> index of its bridge + 1, as a pointer */
 	unsigned can;			/* CAN_* */
+	bool marks_only;		/* the table has the set guards and the chain mark, and that is all (marks.h) */
 	bool guard;
 	uint64_t counted[DROP_COUNT];	/* as last read: what a table that is put back goes on from */
 	struct nft_lb *lbs;		/* lb.c */

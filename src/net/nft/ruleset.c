@@ -25,7 +25,7 @@
 /*
  * The rules. They never change; what changes are the elements of the sets they look into. In nft's own words, the IPv4 half:
  *
- *   chain mark        filter prerouting -149   iif @guards, socket transparent 1                               mark the engine's own
+ *   chain mark        filter prerouting last   iif @guards, socket transparent 1                               mark the engine's own
  *   chain raw         filter prerouting -300   iif != lo, ip daddr 127.0.0.0/8                                 count loopback, drop
  *   chain prerouting  nat prerouting -100      iif @internal                                                   return
  *                                              ip daddr 127.0.0.0/8                                            return
@@ -58,6 +58,8 @@
  * the bridge, past the translation, and with bridge-netfilter on, a container's way to itself would end at its own bridge port.
  *
  * The proxy does not carry SCTP: there the answer is made to come back by the bridge's own address as the sender, which is what the proxy would show.
+ *
+ * Marks are set behind every other rule of the host's, some of which give packets their connection's mark, whatever they had.
  *
  * 127.0.0.1 is left to the proxy: packets from it cannot leave by another interface without a switch (route_localnet) that opens it to neighbours.
  */
@@ -115,6 +117,8 @@ _Static_assert(N(sets) == SET_COUNT, "a set without a definition");
 
 bool set_exists(const struct datapath *d, enum nft_set s)
 {
+	if (d->marks_only && s != SET_GUARDS)
+		return false;
 	if (s == SET_SOURCES4 || s == SET_SOURCES6 || s == SET_LIMITED4 || s == SET_LIMITED6)
 		return d->can & CAN_SOURCES;
 	return s == SET_GUARDS ? d->can & CAN_GUARD : s < SET_LB4 || d->can & CAN_BALANCE;
@@ -460,6 +464,16 @@ static void translate(struct datapath *d, struct batch *b, const char *chain, bo
 	}
 }
 
+static void mark_rule(struct datapath *d, struct batch *b)
+{
+	struct rule ru = rule_in(d, b, "mark");
+
+	on_interface(&ru, NFT_META_IIF, SET_GUARDS, false);
+	x_socket_transparent(&ru);
+	x_mark(&ru, KEDGE_GUARD_MARK, KEDGE_GUARD_MASK);
+	rule_put(&ru);
+}
+
 static void drop_rules(struct datapath *d, struct batch *b)
 {
 	for (int k = 0; k < DROP_COUNT; k++) {
@@ -493,13 +507,6 @@ static void rules(struct datapath *d, struct batch *b)
 		x_cmp(&ru, KEY, NFT_CMP_NEQ, &lo, sizeof(lo));
 		on_loopback(&ru, v4);
 		x_drop(&ru, DROP_LOOPBACK);
-		rule_put(&ru);
-	}
-	if (d->can & CAN_GUARD) {
-		ru = rule_in(d, b, "mark");
-		on_interface(&ru, NFT_META_IIF, SET_GUARDS, false);
-		x_socket_transparent(&ru);
-		x_mark(&ru, KEDGE_GUARD_MARK, KEDGE_GUARD_MASK);
 		rule_put(&ru);
 	}
 	ru = rule_in(d, b, "prerouting");
@@ -695,12 +702,19 @@ static void put_limit(struct datapath *d, struct batch *b)
 	put_object(d, b, o, LIMIT_TOLD, NFT_OBJECT_LIMIT);
 }
 
-/* Everything but the elements. */
-static void append(struct datapath *d, struct batch *b)
+static void append_marks(struct datapath *d, struct batch *b)
+{
+	if (!(d->can & CAN_GUARD))
+		return;
+	put_set(d, b, SET_GUARDS);
+	put_chain(d, b, "mark", "filter", NF_INET_PRE_ROUTING, NF_IP_PRI_LAST);
+	mark_rule(d, b);
+}
+
+static void append_all(struct datapath *d, struct batch *b)
 {
 	char chain[40];
 
-	put_table(d, b, NFT_MSG_NEWTABLE);
 	for (int k = 0; k < DROP_COUNT; k++)
 		put_counter(d, b, nft_drop_names[k], d->counted[k]);
 	if (d->can & CAN_LOG) {
@@ -708,12 +722,10 @@ static void append(struct datapath *d, struct batch *b)
 		put_limit(d, b);
 	}
 	for (int k = 0; k < SET_COUNT; k++)
-		if (set_exists(d, (enum nft_set)k))
+		if (k != SET_GUARDS && set_exists(d, (enum nft_set)k))
 			put_set(d, b, (enum nft_set)k);
 	for (int k = 0; k < DROP_COUNT; k++)
 		put_chain(d, b, drop_chain((enum nft_drop)k, chain), NULL, 0, 0);
-	if (d->can & CAN_GUARD)
-		put_chain(d, b, "mark", "filter", NF_INET_PRE_ROUTING, NF_IP_PRI_MANGLE + 1);
 	put_chain(d, b, "raw", "filter", NF_INET_PRE_ROUTING, NF_IP_PRI_RAW);
 	put_chain(d, b, "prerouting", "nat", NF_INET_PRE_ROUTING, NF_IP_PRI_NAT_DST);
 	put_chain(d, b, "output", "nat", NF_INET_LOCAL_OUT, NF_IP_PRI_NAT_DST);
@@ -722,6 +734,15 @@ static void append(struct datapath *d, struct batch *b)
 	put_chain(d, b, "postrouting", "nat", NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC);
 	drop_rules(d, b);
 	rules(d, b);
+}
+
+/* Everything but the elements. */
+static void append(struct datapath *d, struct batch *b)
+{
+	put_table(d, b, NFT_MSG_NEWTABLE);
+	append_marks(d, b);
+	if (!d->marks_only)
+		append_all(d, b);
 }
 
 int ruleset_put(struct datapath *d)
