@@ -18,9 +18,14 @@
 /* Linux 6.6, enum bpf_attach_type; Debian 12's headers are older. */
 static const enum bpf_attach_type tcx_ingress = (enum bpf_attach_type)46, tcx_egress = (enum bpf_attach_type)47;
 
+static enum bpf_attach_type type_of(bool ingress)
+{
+	return ingress ? tcx_ingress : tcx_egress;
+}
+
 enum { LOOPBACK = 1, PROGRAMS_MAX = 64, CLASSIFIERS_MAX = 4 };
 
-bool attach_by_tcx(void)
+bool attach_has_tcx(void)
 {
 	static atomic_int known;	/* 0: not asked yet, 1: no, 2: yes */
 	int k = atomic_load(&known);
@@ -106,19 +111,23 @@ static void off_clsact(uint32_t ifindex, bool ingress, const struct attach_place
 
 int attach_set(uint32_t ifindex, bool ingress, int prog, const struct attach_place *at)
 {
-	return attach_by_tcx() ? by_tcx(ifindex, ingress ? tcx_ingress : tcx_egress, prog) : by_clsact(ifindex, ingress, prog, at);
+	return at->lasting && attach_has_tcx() ? by_tcx(ifindex, type_of(ingress), prog) : by_clsact(ifindex, ingress, prog, at);
 }
 
 void attach_del_old(uint32_t ifindex, bool ingress, const struct attach_place *at)
 {
-	if (attach_by_tcx())
+	if (!attach_has_tcx())
+		return;
+	if (at->lasting)
 		off_clsact(ifindex, ingress, at);
+	else
+		(void)off_tcx(ifindex, type_of(ingress));
 }
 
 void attach_del(uint32_t ifindex, bool ingress, const struct attach_place *at)
 {
-	if (attach_by_tcx())
-		(void)off_tcx(ifindex, ingress ? tcx_ingress : tcx_egress);
+	if (at->lasting && attach_has_tcx())
+		(void)off_tcx(ifindex, type_of(ingress));
 	else
 		off_clsact(ifindex, ingress, at);
 }

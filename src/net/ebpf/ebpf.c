@@ -15,8 +15,8 @@
 #include "net/ebpf/attach.h"
 #include "net/ebpf/ebpf_priv.h"
 
-/* Our place among an interface's tc filters: early, others may come before. */
-static const struct attach_place place = { .handle = 0x6b64, .priority = 20 };
+/* Our place among an interface's tc filters: early, others may come before. At the host's interfaces, and at those we make. */
+static const struct attach_place host_place = { .lasting = true, .handle = 0x6b64, .priority = 20 }, own_place = { .handle = 0x6b64, .priority = 20 };
 
 struct kedge_addr to_addr(const struct in6_addr *a)
 {
@@ -78,17 +78,17 @@ int table_del(struct datapath *d, struct bpf_map *m, const void *key)
 	return r == -ENOENT ? 0 : r;
 }
 
-static int attach(struct datapath *d, uint32_t ifindex, bool ingress, const struct bpf_program *prog, struct err *e)
+static int attach(struct datapath *d, uint32_t ifindex, bool ingress, const struct bpf_program *prog, const struct attach_place *place, struct err *e)
 {
 	char name[IF_NAMESIZE] = "?";
-	int r = attach_set(ifindex, ingress, bpf_program__fd(prog), &place);
+	int r = attach_set(ifindex, ingress, bpf_program__fd(prog), place);
 
 	if (r < 0) {
 		if_indextoname(ifindex, name);
 		return err_errno(e, -r, "cannot attach the data path to interface %s (%u)", name, ifindex);
 	}
 	if (d->taking_over)
-		attach_del_old(ifindex, ingress, &place);
+		attach_del_old(ifindex, ingress, place);
 	return 0;
 }
 
@@ -148,7 +148,7 @@ static int ebpf_open(struct loop *l, const char *pin_dir, struct datapath **ret,
 		return -1;
 	}
 	sweep_open(d);
-	log_info("ebpf", "classifiers are attached by %s", attach_by_tcx() ? "TCX" : "filters of clsact");
+	log_info("ebpf", "classifiers at the host's interfaces are attached by %s", attach_has_tcx() ? "TCX" : "filters of clsact");
 	if (pins_load_local(d, e) < 0) {
 		log_warn("ebpf", "%s: clients on this host go through the proxy", e ? e->msg : "");
 		err_clear(e);
@@ -172,7 +172,7 @@ static int ebpf_net_set(struct datapath *d, const struct dp_net *nw, struct err 
 
 	if (table_put(d, d->dp->maps.nets, &k, &v, e) < 0)
 		return -1;
-	return attach(d, nw->bridge_ifindex, false, d->dp->progs.kedge_bridge, e);
+	return attach(d, nw->bridge_ifindex, false, d->dp->progs.kedge_bridge, &own_place, e);
 }
 
 static int ebpf_net_del(struct datapath *d, uint32_t bridge_ifindex, struct err *e)
@@ -182,7 +182,7 @@ static int ebpf_net_del(struct datapath *d, uint32_t bridge_ifindex, struct err 
 	struct kedge_net v;
 
 	(void)e;
-	attach_del(bridge_ifindex, false, &place);	/* of a bridge that may be another's, and stay */
+	attach_del(bridge_ifindex, false, &own_place);	/* of a bridge that may be another's, and stay */
 	/* One entry a family. */
 	while (bpf_map_get_next_key(fd, at, &next) == 0) {
 		if (bpf_map_lookup_elem(fd, &next, &v) == 0 && v.bridge_ifindex == bridge_ifindex) {
@@ -200,13 +200,13 @@ static int ebpf_uplink_set(struct datapath *d, uint32_t ifindex, bool has_ethern
 {
 	if (has_ethernet && table_put(d, d->dp->maps.ethers, &ifindex, &(uint32_t){ 1 }, e) < 0)
 		return -1;
-	return attach(d, ifindex, true, has_ethernet ? d->dp->progs.kedge_uplink : d->dp->progs.kedge_uplink_l3, e);
+	return attach(d, ifindex, true, has_ethernet ? d->dp->progs.kedge_uplink : d->dp->progs.kedge_uplink_l3, &host_place, e);
 }
 
 static int ebpf_uplink_del(struct datapath *d, uint32_t ifindex)
 {
 	(void)table_del(d, d->dp->maps.ethers, &ifindex);
-	attach_del(ifindex, true, &place);
+	attach_del(ifindex, true, &host_place);
 	return 0;
 }
 
@@ -283,7 +283,7 @@ static int ebpf_endpoint_set(struct datapath *d, const struct dp_endpoint *ep, s
 	memcpy(v.gw_mac, ep->gw_mac, 6);
 	if (table_put(d, d->dp->maps.endpoints, &k, &v, e) < 0)
 		return -1;
-	if (attach(d, ep->host_ifindex, true, d->dp->progs.kedge_container, e) < 0) {
+	if (attach(d, ep->host_ifindex, true, d->dp->progs.kedge_container, &own_place, e) < 0) {
 		(void)table_del(d, d->dp->maps.endpoints, &k);
 		return -1;
 	}
@@ -357,7 +357,7 @@ static json_t *ebpf_info(struct datapath *d)
 	static const char *const counter_names[] = { KEDGE_COUNTERS(X) };
 #undef X
 
-	return json_pack("{s:s, s:I, s:o, s:o}", "Hooks", attach_by_tcx() ? "tcx" : "clsact", "Flows", (json_int_t)d->flows, "Drops", sums(d->dp->maps.drops, drop_names, N(drop_names)), "Counters",
+	return json_pack("{s:s, s:I, s:o, s:o}", "Hooks", attach_has_tcx() ? "tcx" : "clsact", "Flows", (json_int_t)d->flows, "Drops", sums(d->dp->maps.drops, drop_names, N(drop_names)), "Counters",
 			 sums(d->dp->maps.counters, counter_names, N(counter_names)));
 }
 
@@ -370,8 +370,8 @@ static void ebpf_purge(const char *pin_dir)
 	all = if_nameindex();
 	for (i = all; i && i->if_index; i++) {
 		for (int ingress = 0; ingress < 2; ingress++) {
-			attach_del(i->if_index, ingress, &place);
-			attach_del_old(i->if_index, ingress, &place);
+			attach_del(i->if_index, ingress, &host_place);
+			attach_del(i->if_index, ingress, &own_place);
 		}
 	}
 	if_freenameindex(all);
