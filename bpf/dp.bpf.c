@@ -170,6 +170,23 @@ INLINE bool host_asked(struct __sk_buff *skb, const struct packet *p)
 	return found;
 }
 
+/* Does the network take packets of that uplink for its trusted ports? */
+INLINE bool trusts(const struct kedge_net *n, __u32 ifindex)
+{
+	struct kedge_trust k = { .ifindex = ifindex };
+
+	if (!n)
+		return false;
+	k.bridge_ifindex = n->bridge_ifindex;
+	return bpf_map_lookup_elem(&trusted, &k);
+}
+
+/* To a container by its own address, to what is not published. */
+INLINE bool open_to(const struct kedge_net *n, const struct packet *p)
+{
+	return n && !p->later_fragment && (n->flags & KEDGE_NET_OPEN || (n->flags & KEDGE_NET_PING && is_icmp(p->t.proto)));
+}
+
 INLINE int uplink(struct __sk_buff *skb, __u32 l3, bool ether)
 {
 	struct kedge_backend to = {};
@@ -178,7 +195,8 @@ INLINE int uplink(struct __sk_buff *skb, __u32 l3, bool ether)
 	struct packet p = {};
 	struct kedge_ct *c;
 	struct scratch *s;
-	bool local, inside;
+	struct kedge_net *inside;
+	bool local;
 	enum parse r;
 	__u32 epoch;
 	int act;
@@ -205,7 +223,7 @@ INLINE int uplink(struct __sk_buff *skb, __u32 l3, bool ether)
 	if (addr_link_local(&p.t.daddr) || addr_link_local(&p.t.saddr))
 		return TC_ACT_UNSPEC;
 	local = is_local(&p.t.daddr);
-	inside = !local && net_of(&p.t.daddr);
+	inside = local ? NULL : net_of(&p.t.daddr);
 	if (r == PARSE_OTHER)
 		return inside ? drop(skb, &p, KEDGE_HOOK_UPLINK, KEDGE_DROP_UNPUBLISHED) : TC_ACT_UNSPEC;
 	if (p.icmp_error)
@@ -225,6 +243,17 @@ INLINE int uplink(struct __sk_buff *skb, __u32 l3, bool ether)
 		ct_forget(&p.t);	/* of a container that is gone */
 	}
 	pub = is_icmp(p.t.proto) || p.later_fragment ? NULL : publish_find(&p.t.daddr, p.t.dport, p.t.proto, local);
+	if (pub && pub->flags & KEDGE_PUBLISH_TRUSTED && !trusts(inside, skb->ifindex))
+		pub = NULL;
+	if (!pub && open_to(inside, &p)) {
+		ep = bpf_map_lookup_elem(&endpoints, &p.t.daddr);
+		if (!ep)
+			return drop(skb, &p, KEDGE_HOOK_UPLINK, KEDGE_DROP_NO_ENDPOINT);
+		to.addr = p.t.daddr;
+		to.port = p.t.dport;
+		to.generation = ep->generation;
+		goto found;
+	}
 	if (!pub)
 		return inside ? drop(skb, &p, KEDGE_HOOK_UPLINK, KEDGE_DROP_UNPUBLISHED) : TC_ACT_UNSPEC;
 	if (pub->flags & KEDGE_PUBLISH_RANGE && p.t.dport != pub->first && host_asked(skb, &p))
@@ -238,6 +267,7 @@ INLINE int uplink(struct __sk_buff *skb, __u32 l3, bool ether)
 	ep = endpoint_of(&to.addr, to.generation);
 	if (!ep)
 		return drop(skb, &p, KEDGE_HOOK_UPLINK, KEDGE_DROP_NO_ENDPOINT);
+found:
 	way_peer(&s->way, ep, 0, epoch);
 	if (ct_create(&p, &to.addr, to.port, KEDGE_XLATE_DST, &p.t.daddr, p.t.dport, to.generation, false, s) < 0)
 		return drop(skb, &p, KEDGE_HOOK_UPLINK, KEDGE_DROP_NO_PORT);
@@ -326,10 +356,10 @@ INLINE bool port_ok(__u16 host_order)
  */
 enum { TRIES_RANDOM = 8, TRIES_NEXT = 24, PORTS_LOW = 32768 - 1024, PORTS = PORTS_LOW + 65536 - 61000 };
 
-INLINE int masquerade(struct packet *p, const struct kedge_endpoint *ep, __u32 out, struct kedge_backend *to, struct scratch *s)
+INLINE int masquerade(struct packet *p, const struct kedge_net *own, const struct kedge_endpoint *ep, __u32 out, struct kedge_backend *to, struct scratch *s)
 {
 	struct kedge_source_addr_key k = { .ifindex = out, .v6 = p->v6 };
-	struct kedge_addr *src = bpf_map_lookup_elem(&sources, &k);
+	const struct kedge_addr *src = own->flags & KEDGE_NET_SOURCE ? &own->source : bpf_map_lookup_elem(&sources, &k);
 	__u32 pick = 0;
 
 	if (!src)
@@ -452,6 +482,19 @@ INLINE int call_host(struct __sk_buff *skb, struct packet *p, const struct kedge
 	return forward_in(skb, p, ep, &to.addr, to.port, true, KEDGE_HOOK_CONTAINER);
 }
 
+/* Is the frame for the host's side of the bridge, and not for somebody else on it? */
+INLINE bool for_bridge(struct __sk_buff *skb, const struct kedge_endpoint *ep)
+{
+	__u8 mac[6];
+
+	if (bpf_skb_load_bytes(skb, 0, mac, sizeof(mac)) < 0)
+		return true;
+	for (int i = 0; i < 6; i++)
+		if (mac[i] != ep->gw_mac[i])
+			return false;
+	return true;
+}
+
 SEC("tc")
 int kedge_container(struct __sk_buff *skb)
 {
@@ -462,9 +505,9 @@ int kedge_container(struct __sk_buff *skb)
 	struct kedge_ct *c;
 	struct way w = {};
 	struct scratch *s;
+	__u32 epoch, veth = skb->ifindex;
 	bool local, ports;
 	enum parse r;
-	__u32 epoch;
 	int why;
 
 	if (!is_ip(skb))
@@ -487,6 +530,11 @@ int kedge_container(struct __sk_buff *skb)
 	ep = bpf_map_lookup_elem(&endpoints, &p.t.saddr);
 	if (ep && ep->host_ifindex != skb->ifindex)
 		return dropped(skb, &p, KEDGE_DROP_SPOOFED);
+	if (!ep && addr_link_local4(&p.t.saddr) && addr_link_local4(&p.t.daddr)) {
+		/* Neighbours on the bridge; not by way of the host, which would route it. */
+		ep = bpf_map_lookup_elem(&link_locals, &veth);
+		return ep && !for_bridge(skb, ep) ? TC_ACT_UNSPEC : dropped(skb, &p, KEDGE_DROP_NO_ROUTE);
+	}
 	/* Not an address we gave (a lab's own addresses): its own bridge and the host may hear it, nobody else. */
 	own = net_of(&p.t.saddr);
 	local = is_local(&p.t.daddr);
@@ -526,6 +574,8 @@ int kedge_container(struct __sk_buff *skb)
 	}
 	if (c)
 		ct_forget(&p.t);	/* of a container that is gone, or was here before */
+	if (ep && own && own->flags & KEDGE_NET_ELSEWHERE && !for_bridge(skb, ep))
+		return TC_ACT_UNSPEC;
 	if (local) {
 		if (own && own->flags & KEDGE_NET_INTERNAL) {
 			/* The host itself by the gateway's address, but not what other networks publish there. */
@@ -568,7 +618,7 @@ int kedge_container(struct __sk_buff *skb)
 		why = ct_create(&p, &to.addr, to.port, KEDGE_XLATE_SRC, &p.t.saddr, p.t.sport, ep->generation, false, s) < 0 ? KEDGE_DROP_NO_PORT : 0;
 		/* KEDGE_DROP_UNPUBLISHED is 0 and no answer of ours here. */
 	} else {
-		why = masquerade(&p, ep, w.ifindex, &to, s);
+		why = masquerade(&p, own, ep, w.ifindex, &to, s);
 	}
 	if (why)
 		return dropped(skb, &p, (enum kedge_drop)why);

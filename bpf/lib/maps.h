@@ -80,6 +80,22 @@ struct {
 	__type(value, struct kedge_net);
 } nets SEC(".maps");
 
+struct {				/* veths whose containers have link-local IPv4 addresses: these are no keys, another network may have the same */
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct kedge_endpoint);
+} link_locals SEC(".maps");
+
+struct {				/* uplinks that networks trust */
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct kedge_trust);
+	__type(value, __u32);
+} trusted SEC(".maps");
+
 struct {				/* the host's addresses -> interface */
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 4096);

@@ -99,6 +99,12 @@ INLINE bool addr_link_local(const struct kedge_addr *a)
 	return (bpf_ntohl(a->w[0]) >> 22) == 0x3fa;
 }
 
+/* 169.254.0.0/16 (RFC 3927) */
+INLINE bool addr_link_local4(const struct kedge_addr *a)
+{
+	return addr_mapped(a) && bpf_ntohl(a->w[3]) >> 16 == 0xa9fe;
+}
+
 /* Broadcast counts. */
 INLINE bool addr_multicast(const struct kedge_addr *a)
 {

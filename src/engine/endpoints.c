@@ -95,6 +95,22 @@ static int check_driver_opts(const json_t *nw, const json_t *opts, struct err *e
 	return 0;
 }
 
+static int check_link_local(const char *network, const json_t *ipam, struct err *e)
+{
+	json_t *v;
+	size_t i;
+
+	if (check_list(ipam, "LinkLocalIPs", e) < 0)
+		return -1;
+	json_array_foreach(json_arr(ipam, "LinkLocalIPs"), i, v) {
+		struct err why = { 0 };
+
+		if (net_link_local_check(json_string_value(v), &why) < 0)
+			return bad(e, network, why.msg, "");
+	}
+	return 0;
+}
+
 int endpoint_settings(const json_t *nw, const json_t *in, json_t **ret, struct err *e)
 {
 	const json_t *ipam = json_obj(in, "IPAMConfig"), *opts = json_obj(in, "DriverOpts");
@@ -114,8 +130,8 @@ int endpoint_settings(const json_t *nw, const json_t *in, json_t **ret, struct e
 	for (size_t i = 0; i < N(addresses); i++)
 		if (check_type(ipam, addresses[i], json_is_string(json_object_get(ipam, addresses[i])), e) < 0)
 			return -1;
-	if (json_array_size(json_arr(ipam, "LinkLocalIPs")))
-		return bad(e, name, "link-local addresses are not supported", "");
+	if (check_link_local(name, ipam, e) < 0)
+		return -1;
 	if (check_address(nw, json_str(ipam, "IPv4Address", ""), false, e) < 0 || check_address(nw, json_str(ipam, "IPv6Address", ""), true, e) < 0)
 		return -1;
 	if (json_array_size(json_arr(in, "Aliases")) && !user_defined(name))
@@ -309,13 +325,13 @@ static char **names_of(const struct container *c, const char *network, const jso
 	return v;
 }
 
-static char **links_of(const json_t *ep)
+static char **words_of(const json_t *o, const char *key)
 {
 	char **v = NULL;
 	json_t *a;
 	size_t i;
 
-	json_array_foreach(json_arr(ep, "Links"), i, a)
+	json_array_foreach(json_arr(o, key), i, a)
 		v = strv_add(v, json_string_value(a));
 	return v;
 }
@@ -325,12 +341,15 @@ void endpoint_spec(const struct container *c, const char *network, const json_t 
 	const json_t *ipam = json_obj(ep, "IPAMConfig");
 
 	w->names = names_of(c, network, ep);
-	w->links = links_of(ep);
+	w->links = words_of(ep, "Links");
+	w->link_local = words_of(ipam, "LinkLocalIPs");
 	w->spec = (struct net_endpoint_spec){
 		.network = json_str(ep, "NetworkID", network), .ip = json_str(ipam, "IPv4Address", NULL), .ip6 = json_str(ipam, "IPv6Address", NULL),
 		.mac = json_str(ep, "MacAddress", NULL), .ifname = json_str(json_obj(ep, "DriverOpts"), ifname_key, NULL),
-		.sysctls = json_str(json_obj(ep, "DriverOpts"), sysctls_key, NULL), .gw_priority = (int)json_i64(ep, "GwPriority", 0), .names = (const char *const *)w->names, .n_names = w->names ? strv_len(w->names) : 0,
+		.sysctls = json_str(json_obj(ep, "DriverOpts"), sysctls_key, NULL), .gw_priority = (int)json_i64(ep, "GwPriority", 0),
+		.names = (const char *const *)w->names, .n_names = w->names ? strv_len(w->names) : 0,
 		.links = (const char *const *)w->links, .n_links = w->links ? strv_len(w->links) : 0,
+		.link_local = (const char *const *)w->link_local, .n_link_local = w->link_local ? strv_len(w->link_local) : 0,
 	};
 }
 
@@ -338,6 +357,7 @@ void endpoint_want_done(struct endpoint_want *w)
 {
 	strv_free(w->names);
 	strv_free(w->links);
+	strv_free(w->link_local);
 }
 
 void endpoints_renamed(struct container *c)

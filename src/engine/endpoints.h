@@ -16,7 +16,7 @@ int endpoints_create(struct engine *en, json_t *doc, const json_t *body, struct 
 struct container *endpoints_joined(const struct container *c, struct err *e);
 
 struct endpoint_want {			/* what spec points into */
-	char **names, **links;
+	char **names, **links, **link_local;
 	struct net_endpoint_spec spec;
 };
 void endpoint_spec(const struct container *c, const char *network, const json_t *ep, struct endpoint_want *w);

@@ -27,6 +27,10 @@ struct dp_net {			/* a subnet of a bridge network: one call for each, hence for 
 					 * is traffic handed to the bridge's own MAC for the host to route back to a neighbour */
 	bool internal;			/* no way out or in: neighbours and the gateway's own address are all that is reachable, and a port
 					 * published on the host's addresses is not (neither from the network nor into it) */
+	bool open;			/* whoever routes to an endpoint's own address reaches all of it; besides, as without */
+	bool ping;			/* the same for ICMP's echoes alone */
+	bool gateway_elsewhere;		/* the way out is another machine on the bridge: what is for its MAC is the bridge's to deliver */
+	struct in6_addr source;		/* of the family: what masquerade gives instead of the uplink's own address; ::: that */
 };
 
 struct dp_endpoint {
@@ -36,6 +40,7 @@ struct dp_endpoint {
 	uint8_t mac[6];			/* of the container's side */
 	uint8_t gw_mac[6];		/* of the bridge */
 	uint32_t generation;		/* differs from every earlier owner of the address */
+	bool link_local;		/* it has link-local IPv4 addresses besides, for its neighbours on the bridge */
 };
 
 struct dp_publish {
@@ -46,6 +51,7 @@ struct dp_publish {
 	uint16_t port;
 	uint32_t generation;		/* of the endpoint */
 	bool guarded;			/* to the engine's listener, through the host's firewall */
+	bool trusted;			/* host_addr is the endpoint's own address, and only what comes by a trusted interface is let in */
 	const struct net_cidr *sources;	/* who may use it; mapped form */
 	size_t n_sources;		/* 0: everybody */
 	uint16_t count;			/* 0 and 1: one port; more: as many host ports from host_port on, to as many from port on */
@@ -111,6 +117,7 @@ struct datapath_ops {
 	 * else keeps neighbours from routing to a bridge's subnet; there isolate.c's routing rules do.
 	 */
 	bool forwarding;
+	bool routes;			/* carries packets between endpoints and other machines; the proxy does not */
 	bool sctp;			/* carries it; the proxy does not */
 	bool marks_early;		/* guard_set(): before the host's rules, which may take the mark away (marks.h) */
 	bool past_input;		/* packets to published ports do not see the host's INPUT chain */
@@ -122,6 +129,8 @@ struct datapath_ops {
 	void (*purge)(const char *pin_dir);
 	int (*net_set)(struct datapath *d, const struct dp_net *nw, struct err *e);
 	int (*net_del)(struct datapath *d, uint32_t bridge_ifindex, struct err *e);
+	/* The network takes packets for trusted ports (dp_publish) from this uplink from now on, or no longer. NULL where nothing is routed. */
+	int (*trust_set)(struct datapath *d, uint32_t bridge_ifindex, uint32_t ifindex, bool on, struct err *e);
 	/* Uplinks: every interface of our namespace that is neither ours nor lo. net watches links and addresses and calls these. */
 	int (*uplink_set)(struct datapath *d, uint32_t ifindex, bool has_ethernet, struct err *e);
 	int (*uplink_del)(struct datapath *d, uint32_t ifindex);

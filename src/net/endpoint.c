@@ -31,6 +31,8 @@ struct endpoint *endpoint_new(struct net *n, const struct net_endpoint_spec *spe
 	ep->want_sysctls = str_empty(spec->sysctls) ? NULL : mem_strdup(spec->sysctls);
 	ep->want_ifname = str_empty(spec->ifname) ? NULL : mem_strdup(spec->ifname);
 	ep->gw_priority = spec->gw_priority;
+	for (size_t i = 0; i < spec->n_link_local; i++)
+		ep->link_local = strv_add(ep->link_local, spec->link_local[i]);
 	for (size_t i = 0; i < spec->n_names; i++)
 		ep->names = strv_add(ep->names, spec->names[i]);
 	for (size_t i = 0; i < spec->n_links; i++)
@@ -61,6 +63,7 @@ void endpoint_free(struct endpoint *ep)
 	free(ep->want_mac);
 	free(ep->want_ifname);
 	free(ep->want_sysctls);
+	strv_free(ep->link_local);
 	strv_free(ep->names);
 	strv_free(ep->links);
 	free(ep);
@@ -145,8 +148,10 @@ int endpoint_decide(struct endpoint *ep, const char *network, struct err *e)
 		ep->counted = true;
 	}
 	if (nw->driver == DRIVER_HOST || nw->driver == DRIVER_NULL) {
-		if (ep->want_ip || ep->want_ip6)
-			return err_set(e, ERR_INVALID, "the network %s gives no addresses: '%s' cannot be asked for", nw->name, ep->want_ip ? ep->want_ip : ep->want_ip6);
+		const char *wanted = ep->want_ip ? ep->want_ip : ep->want_ip6 ? ep->want_ip6 : ep->link_local ? ep->link_local[0] : NULL;
+
+		if (wanted)
+			return err_set(e, ERR_INVALID, "the network %s gives no addresses: '%s' cannot be asked for", nw->name, wanted);
 		ep->decided = true;
 		return 0;
 	}
@@ -157,7 +162,10 @@ int endpoint_decide(struct endpoint *ep, const char *network, struct err *e)
 		give_addresses(ep);
 		return nw->resting && (e->kind == ERR_UNAVAILABLE || e->kind == ERR_FORBIDDEN) ? 1 : -1;
 	}
-	if (ep->want_mac) {
+	if (nw->driver == DRIVER_IPVLAN) {
+		if (ep->want_mac)
+			return err_set(e, ERR_INVALID, "ipvlan interfaces do not support custom mac address assignment");
+	} else if (ep->want_mac) {
 		if (mac_parse(ep->want_mac, ep->mac) < 0)
 			return err_set(e, ERR_INVALID, "invalid MAC address: '%s' is not a unicast address like 02:42:ac:11:00:02", ep->want_mac);
 	} else if (ep->has4) {
@@ -165,7 +173,7 @@ int endpoint_decide(struct endpoint *ep, const char *network, struct err *e)
 	} else {
 		network_mac_new(ep->mac);
 	}
-	/* A macvlan has no end on our side. */
+	/* A macvlan or ipvlan has no end on our side. */
 	if (nw->driver == DRIVER_BRIDGE)
 		(void)snprintf(ep->veth, sizeof(ep->veth), "kv%.10s", ep->id);
 	ep->decided = true;
@@ -174,7 +182,7 @@ int endpoint_decide(struct endpoint *ep, const char *network, struct err *e)
 
 bool endpoint_has_link(const struct endpoint *ep)
 {
-	return ep->nw && (ep->nw->driver == DRIVER_BRIDGE || ep->nw->driver == DRIVER_MACVLAN);
+	return ep->nw && (ep->nw->driver == DRIVER_BRIDGE || network_on_parent(ep->nw));
 }
 
 const struct net_cidr *endpoint_subnet(const struct endpoint *ep, bool v6)
@@ -188,7 +196,43 @@ const struct in6_addr *endpoint_gateway(const struct endpoint *ep, bool v6)
 {
 	const struct ipam *m = v6 ? ep->pool6 : ep->pool4;
 
-	return m && ep->nw && !ep->nw->no_gateway && !ep->nw->internal ? ipam_gateway(m) : NULL;
+	const struct network_family *f;
+
+	if (!m || !ep->nw || ep->nw->internal || ep->nw->nowhere || network_is_l3(ep->nw))
+		return NULL;
+	f = &ep->nw->family[v6];
+	if (f->isolated)
+		return NULL;
+	return f->has_via && cidr_has(ipam_subnet(m), &f->via) ? &f->via : ipam_gateway(m);
+}
+
+bool endpoint_leads_out(const struct endpoint *ep, bool v6)
+{
+	const struct network *nw = ep->nw;
+
+	return endpoint_gateway(ep, v6) || ((v6 ? ep->has6 : ep->has4) && nw && network_is_l3(nw) && !nw->internal && !nw->nowhere);
+}
+
+/* RFC 3927 2.1, RFC 4291 2.5.6. */
+static const char *const link_locals[] = { "169.254.0.0/16", "fe80::/10" };
+
+int net_link_local_check(const char *text, struct err *e)
+{
+	struct in6_addr a;
+	struct net_cidr c;
+
+	for (size_t i = 0; i < N(link_locals); i++)
+		if (addr_parse(text, &a) == 0 && cidr_parse(link_locals[i], &c) == 0 && cidr_has(&c, &a))
+			return 0;
+	return err_set(e, ERR_INVALID, "invalid link local IP address: %.64s", text);
+}
+
+bool endpoint_link_local(const struct endpoint *ep, bool v6)
+{
+	for (char **p = ep->link_local; p && *p; p++)
+		if ((strchr(*p, ':') != NULL) == v6)
+			return true;
+	return false;
 }
 
 static struct dp_endpoint dp_of(const struct endpoint *ep, bool v6)
@@ -196,13 +240,14 @@ static struct dp_endpoint dp_of(const struct endpoint *ep, bool v6)
 	struct dp_endpoint d = { .host_ifindex = ep->ifindex, .bridge_ifindex = ep->nw ? ep->nw->ifindex : 0, .addr = v6 ? ep->addr6 : ep->addr4,
 				 .generation = ep->generation };
 
+	d.link_local = endpoint_link_local(ep, false);
 	memcpy(d.mac, ep->mac, 6);
 	if (ep->nw)
 		memcpy(d.gw_mac, ep->nw->mac, 6);
 	return d;
 }
 
-/* macvlan has no data path of ours: its packets never meet the host's side. */
+/* macvlan and ipvlan have no data path of ours: their packets never meet the host's side. */
 static bool in_datapath(const struct endpoint *ep)
 {
 	return ep->veth[0] && ep->nw && ep->nw->driver == DRIVER_BRIDGE;

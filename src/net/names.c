@@ -45,7 +45,7 @@ void names_close(struct net *n)
 
 static bool has_names(const struct network *nw)
 {
-	return nw && !nw->predefined && (nw->driver == DRIVER_BRIDGE || nw->driver == DRIVER_MACVLAN);
+	return nw && !nw->predefined && (nw->driver == DRIVER_BRIDGE || network_on_parent(nw));
 }
 
 struct dns_view *names_view(struct network *nw)
@@ -64,9 +64,9 @@ struct dns_view *names_view(struct network *nw)
 		struct net_cidr base = cidr_base(ipam_subnet(nw->pool[i]));
 
 		dns_view_subnet(nw->view, &base.addr, base.prefix);
-		if (nw->driver != DRIVER_BRIDGE || nw->internal || nw->no_gateway)
+		if (nw->driver != DRIVER_BRIDGE || nw->internal || !network_bridge_addr(nw, nw->pool[i]))
 			continue;
-		gateway = dns_host_new(nw->view, ipam_gateway(nw->pool[i]), 1);
+		gateway = dns_host_new(nw->view, network_bridge_addr(nw, nw->pool[i]), 1);
 		(void)dns_host_name(gateway, "host.docker.internal");
 		(void)dns_host_name(gateway, "gateway.docker.internal");
 	}

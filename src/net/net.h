@@ -71,6 +71,8 @@ int net_ports_from_api(const json_t *exposed, const json_t *bindings, bool publi
 struct net_endpoint_spec {
 	const char *network;		/* name or id; "host", "none" too */
 	const char *ip, *ip6, *mac;	/* wanted, or NULL */
+	const char *const *link_local;	/* addresses of 169.254.0.0/16 and fe80::/10 its interface has besides; see net_link_local_check() */
+	size_t n_link_local;
 	const char *ifname;		/* of the interface inside, NULL: the first free ethN */
 	const char *sysctls;		/* "net.ipv4.conf.IFNAME.log_martians=1,...", IFNAME standing for the interface; checked by net_sysctls_check(); or NULL */
 	int gw_priority;		/* the highest one gives the default routes; equals: the name that sorts first */
@@ -80,6 +82,7 @@ struct net_endpoint_spec {
 	size_t n_links;
 };
 
+int net_link_local_check(const char *text, struct err *e);	/* pure */
 /* Pure: settings of one interface only, conf and neigh of both families. */
 int net_sysctls_check(const char *text, struct err *e);
 

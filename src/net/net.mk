@@ -17,7 +17,7 @@ libnet_a_SOURCES += \
 	src/net/names.c src/net/names.h src/net/names_query.c \
 	src/net/net.c src/net/net.h src/net/net_priv.h \
 	src/net/netns.c \
-	src/net/network.c src/net/network_priv.h src/net/network_apply.c src/net/network_bridge.c src/net/network_make.c src/net/network_parent.c \
+	src/net/network.c src/net/network_priv.h src/net/network_apply.c src/net/network_bridge.c src/net/network_make.c src/net/network_options.c src/net/network_parent.c \
 	src/net/network_taken.c \
 	src/net/none.c \
 	src/net/pcapng.c src/net/pcapng.h \

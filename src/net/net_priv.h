@@ -57,7 +57,18 @@ struct net {
 	bool stopping;			/* in net_free(): the pool and the callers are gone */
 };
 
-enum network_driver { DRIVER_BRIDGE, DRIVER_HOST, DRIVER_NULL, DRIVER_MACVLAN, DRIVER_COUNT };
+enum network_driver { DRIVER_BRIDGE, DRIVER_HOST, DRIVER_NULL, DRIVER_MACVLAN, DRIVER_IPVLAN, DRIVER_COUNT };
+
+/* What the options of a bridge network say about one address family. */
+struct network_family {
+	bool routed;			/* gateway mode routed: no translation in or out */
+	bool open;			/* gateway mode nat-unprotected: whoever routes to its addresses reaches all of them */
+	bool isolated;			/* gateway mode isolated: the bridge has no address and nobody a gateway */
+	bool inhibited;			/* the bridge has no address: the gateway is another machine on it */
+	bool has_via;
+	struct in6_addr via;		/* the containers' gateway when it is not the bridge's own address */
+	struct in6_addr source;		/* what leaves is masqueraded to this; ::: the uplink's own address */
+};
 
 struct network {
 	struct net *n;
@@ -79,16 +90,29 @@ struct network {
 	uint32_t ifindex;		/* 0: the bridge could not be made, see the log */
 	uint8_t mac[6];
 	bool masquerade, icc;
-	bool routed4, routed6;		/* gateway mode routed: no translation in or out */
-	bool no_gateway;		/* gateway mode isolated: the bridge has no address */
+	struct network_family family[2];	/* IPv4, IPv6 */
+	char **trusted;			/* uplinks from where published ports are reached at the containers' own addresses; NULL: none */
 	char host_ip[ADDR_TEXT];	/* where ports are published that name no address; "" everywhere */
-	/* DRIVER_MACVLAN */
+	/* DRIVER_MACVLAN, DRIVER_IPVLAN */
 	char parent[16];		/* link of the host */
-	bool own_parent;		/* made by us, goes with the network */
-	uint32_t macvlan_mode;		/* MACVLAN_MODE_* */
+	bool own_parent;		/* made by us, goes with the last of its networks */
+	char heir[65];			/* set when this one goes and another is on its parent: that one's id */
+	bool nowhere;			/* the parent is a dummy: nothing leads out */
+	uint32_t link_mode;		/* MACVLAN_MODE_*, IPVLAN_MODE_* */
+	uint16_t link_flags;		/* IPVLAN_F_* */
 	unsigned busy;			/* endpoints on it, and those being made */
 	unsigned resting;		/* of these: closed, their veth still to be removed */
 };
+
+/* network_bridge.c: the bridge's own address in the subnet of a pool; NULL: it has none. */
+const struct in6_addr *network_bridge_addr(const struct network *nw, const struct ipam *pool);
+/* network_parent.c: the container's interface is a child of a link of the host, and nothing of ours is between. */
+static inline bool network_on_parent(const struct network *nw)
+{
+	return nw->driver == DRIVER_MACVLAN || nw->driver == DRIVER_IPVLAN;
+}
+/* Layer 3: whoever is on it has no neighbours to ask, so that the interface itself is the way out. */
+bool network_is_l3(const struct network *nw);
 
 /* network.c */
 int network_load(struct net *n, struct err *e);		/* defaults and stored ones, their bridges in the kernel */
@@ -104,6 +128,8 @@ struct watch *watch_new(struct net *n, struct err *e);
 void watch_free(struct watch *w);
 /* An uplink and an address of the family on it; want: the one with this address, NULL the first. False: there is none. */
 bool watch_uplink(const struct watch *w, bool v6, const struct in6_addr *want, uint32_t *ifindex, struct in6_addr *addr);
+/* A network is there: its trusted interfaces are told to the data path. Those that come later, by themselves. */
+void watch_trust(struct watch *w, const struct network *nw);
 /* Gives a bridge the forwarding the data path wants of it, both families; watch.c keeps it so. */
 void forwarding_ensure(const struct net *n, const char *bridge);
 /* For a data path that routes: IPv6 has one switch for all interfaces. */

@@ -29,6 +29,7 @@ void network_free(struct network *nw)
 	names_network_free(nw);
 	network_pools_free(nw);
 	json_decref(nw->doc);
+	strv_free(nw->trusted);
 	free(nw->name);
 	free(nw);
 }
@@ -81,7 +82,7 @@ void network_store(const struct network *nw, struct store_tx *tx)
 	json_t *doc = json_deep_copy(nw->doc), *own;
 	char mac[18], ula[CIDR_TEXT];
 
-	if (nw->driver == DRIVER_BRIDGE || nw->driver == DRIVER_MACVLAN) {
+	if (nw->driver == DRIVER_BRIDGE || network_on_parent(nw)) {
 		own = json_pack("{s:s, s:s, s:b, s:b, s:b}", "Bridge", nw->bridge, "Mac", mac_text(nw->mac, mac), "Foreign", nw->foreign, "User4", nw->user4,
 				"User6", nw->user6);
 		if (nw->predefined)
@@ -174,6 +175,8 @@ static void stored_up(struct net *n, struct network *nw)
 {
 	struct err e = { 0 };
 
+	if (network_on_parent(nw))
+		network_parent_claim(nw, n->rtnl);
 	if (network_kernel_up(nw, n->rtnl, &e) == 0 && (nw->driver != DRIVER_BRIDGE || network_datapath(nw, &e) == 0))
 		return;
 	nw->ifindex = 0;

@@ -12,182 +12,10 @@
 
 /*
  * A network's document read into what the rest of the module works with. The same for a new network and for one from the store, so that
- * nothing is in force that the document does not say. Options are docker's; one of its names that is not in the tables is refused, others are the
- * user's own business.
+ * nothing is in force that the document does not say.
  */
-const char *const network_driver_names[] = { "bridge", "host", "null", "macvlan" };
+const char *const network_driver_names[] = { "bridge", "host", "null", "macvlan", "ipvlan" };
 _Static_assert(N(network_driver_names) == DRIVER_COUNT, "a name for every driver");
-
-static int flag_of(const char *key, const char *text, bool *ret, struct err *e)
-{
-	static const char *const yes[] = { "1", "t", "T", "true", "TRUE", "True" }, *const no[] = { "0", "f", "F", "false", "FALSE", "False" };
-
-	for (size_t i = 0; i < N(yes); i++) {
-		if (str_eq(text, yes[i]) || str_eq(text, no[i])) {
-			*ret = str_eq(text, yes[i]);
-			return 0;
-		}
-	}
-	return err_set(e, ERR_INVALID, "invalid value for option %s: '%.64s' is neither true nor false", key, text);
-}
-
-static int masquerade(struct network *nw, const char *key, const char *text, struct err *e)
-{
-	return flag_of(key, text, &nw->masquerade, e);
-}
-
-static int icc(struct network *nw, const char *key, const char *text, struct err *e)
-{
-	return flag_of(key, text, &nw->icc, e);
-}
-
-static int mtu(struct network *nw, const char *key, const char *text, struct err *e)
-{
-	uint64_t n;
-
-	if (str_to_u64(text, 68, 65535, &n) < 0)
-		return err_set(e, ERR_INVALID, "invalid value for option %s: '%.64s' is not a number from 68 to 65535", key, text);
-	nw->mtu = (uint32_t)n;
-	return 0;
-}
-
-static bool ifname_valid(const char *s)
-{
-	return *s && strlen(s) <= 15 && !strpbrk(s, "/ \t\n:%") && !str_eq(s, ".") && !str_eq(s, "..");
-}
-
-static int bridge_name(struct network *nw, const char *key, const char *text, struct err *e)
-{
-	if (!ifname_valid(text) || str_eq(text, "lo") || net_veth_name(text))
-		return err_set(e, ERR_INVALID, "invalid value for option %s: '%.64s' is not a name for an interface (at most 15 characters)", key, text);
-	(void)snprintf(nw->bridge, sizeof(nw->bridge), "%s", text);
-	return 0;
-}
-
-static int if_prefix(struct network *nw, const char *key, const char *text, struct err *e)
-{
-	if (!ifname_valid(text) || strlen(text) > 10)
-		return err_set(e, ERR_INVALID, "invalid value for option %s: '%.64s' is not the beginning of a name for an interface (at most 10 characters)", key, text);
-	(void)snprintf(nw->if_prefix, sizeof(nw->if_prefix), "%s", text);
-	return 0;
-}
-
-static int host_binding(struct network *nw, const char *key, const char *text, struct err *e)
-{
-	struct in6_addr a;
-
-	if (addr_parse(text, &a) < 0 || !addr_is4(&a))
-		return err_set(e, ERR_INVALID, "invalid value for option %s: '%.64s' is not an IPv4 address", key, text);
-	nw->host_ip[0] = '\0';
-	if (!addr_is_any(&a))
-		(void)addr_text(&a, nw->host_ip);
-	return 0;
-}
-
-static int default_bridge(struct network *nw, const char *key, const char *text, struct err *e)
-{
-	bool on;
-
-	if (flag_of(key, text, &on, e) < 0)
-		return -1;
-	if (on && !nw->predefined)
-		return err_set(e, ERR_FORBIDDEN, "cannot create network %s: the default bridge is there already (option %s)", nw->name, key);
-	return 0;
-}
-
-static int gateway_mode(struct network *nw, const char *key, const char *text, struct err *e)
-{
-	if (str_eq(text, "nat") || str_eq(text, ""))
-		return 0;
-	if (str_eq(text, "isolated")) {
-		if (!nw->internal)
-			return err_set(e, ERR_INVALID, "gateway mode 'isolated' can only be used for an internal network");
-		nw->no_gateway = true;
-		return 0;
-	}
-	if (str_eq(text, "routed")) {
-		if (nw->n->ops != &dp_ebpf)
-			return err_set(e, ERR_NOT_IMPLEMENTED, "option %s: the mode 'routed' needs the eBPF data path, and the one here is %s", key, nw->n->ops->name);
-		*(str_ends(key, "6") ? &nw->routed6 : &nw->routed4) = true;
-		return 0;
-	}
-	if (str_eq(text, "nat-unprotected"))
-		return err_set(e, ERR_NOT_IMPLEMENTED, "option %s: the mode '%s' is not supported, only nat, routed and (for internal networks) isolated", key, text);
-	return err_set(e, ERR_INVALID, "unknown gateway mode %.64s", text);
-}
-
-/* docker's names for macvlan's options have no prefix. */
-static int parent(struct network *nw, const char *key, const char *text, struct err *e)
-{
-	if (!ifname_valid(text))
-		return err_set(e, ERR_INVALID, "invalid value for option %s: '%.64s' is not the name of an interface", key, text);
-	(void)snprintf(nw->parent, sizeof(nw->parent), "%s", text);
-	return 0;
-}
-
-static int macvlan_mode(struct network *nw, const char *key, const char *text, struct err *e)
-{
-	static const struct { const char *name; uint32_t mode; } modes[] = {
-		{ "", MACVLAN_MODE_BRIDGE }, { "bridge", MACVLAN_MODE_BRIDGE }, { "private", MACVLAN_MODE_PRIVATE }, { "vepa", MACVLAN_MODE_VEPA },
-		{ "passthru", MACVLAN_MODE_PASSTHRU },
-	};
-
-	(void)key;
-	for (size_t i = 0; i < N(modes); i++)
-		if (str_eq(modes[i].name, text)) {
-			nw->macvlan_mode = modes[i].mode;
-			return 0;
-		}
-	return err_set(e, ERR_INVALID, "requested macvlan mode '%.64s' is not valid, 'bridge' mode is the macvlan driver default", text);
-}
-
-struct option {
-	const char *name;
-	int (*set)(struct network *nw, const char *key, const char *text, struct err *e);
-};
-
-static const struct option bridge_options[] = {
-	{ "com.docker.network.bridge.name", bridge_name },
-	{ "com.docker.network.bridge.default_bridge", default_bridge },
-	{ "com.docker.network.bridge.enable_icc", icc },
-	{ "com.docker.network.bridge.enable_ip_masquerade", masquerade },
-	{ "com.docker.network.bridge.gateway_mode_ipv4", gateway_mode },
-	{ "com.docker.network.bridge.gateway_mode_ipv6", gateway_mode },
-	{ "com.docker.network.bridge.host_binding_ipv4", host_binding },
-	{ "com.docker.network.container_iface_prefix", if_prefix },
-	{ "com.docker.network.driver.mtu", mtu },
-	{ NULL, NULL },
-};
-
-static const struct option macvlan_options[] = {
-	{ "parent", parent },
-	{ "macvlan_mode", macvlan_mode },
-	{ "com.docker.network.container_iface_prefix", if_prefix },
-	{ "com.docker.network.driver.mtu", mtu },
-	{ NULL, NULL },
-};
-
-static int apply_options(struct network *nw, const struct option *table, struct err *e)
-{
-	const char *key;
-	json_t *v;
-
-	json_object_foreach(json_obj(nw->doc, "Options"), key, v) {
-		const struct option *o = table;
-
-		if (!json_is_string(v))
-			return err_set(e, ERR_INVALID, "the value of option %.64s is not a string", key);
-		while (o->name && !str_eq(o->name, key))
-			o++;
-		if (o->name) {
-			if (o->set(nw, key, json_string_value(v), e) < 0)
-				return -1;
-		} else if (str_starts(key, "com.docker.network.")) {
-			return err_set(e, ERR_INVALID, "option %.128s is not supported by the driver %s", key, network_driver_names[nw->driver]);
-		}
-	}
-	return 0;
-}
 
 int network_apply(struct network *nw, struct err *e)
 {
@@ -202,19 +30,19 @@ int network_apply(struct network *nw, struct err *e)
 	switch (nw->driver) {
 	case DRIVER_BRIDGE:
 		(void)snprintf(nw->bridge, sizeof(nw->bridge), "br-%.12s", nw->id);
-		if (apply_options(nw, bridge_options, e) < 0)
+		if (network_options(nw, e) < 0)
 			return -1;
 		nw->masquerade = nw->masquerade && !nw->internal;
 		return 0;
 	case DRIVER_MACVLAN:
-		nw->macvlan_mode = MACVLAN_MODE_BRIDGE;
+	case DRIVER_IPVLAN:
+		nw->link_mode = nw->driver == DRIVER_MACVLAN ? (uint32_t)MACVLAN_MODE_BRIDGE : IPVLAN_MODE_L2;
 		nw->mtu = 0;		/* the parent's */
-		if (apply_options(nw, macvlan_options, e) < 0)
+		if (network_options(nw, e) < 0)
 			return -1;
-		if (nw->internal && nw->parent[0] && !str_starts(nw->parent, "dm-"))
-			return err_set(e, ERR_INVALID, "an internal macvlan network has no parent interface: '%s' leads out", nw->parent);
-		if (!nw->parent[0])
-			(void)snprintf(nw->parent, sizeof(nw->parent), "dm-%.12s", nw->id);
+		nw->nowhere = !nw->parent[0];
+		if (nw->nowhere)
+			(void)snprintf(nw->parent, sizeof(nw->parent), "%s-%.12s", nw->driver == DRIVER_MACVLAN ? "dm" : "di", nw->id);
 		return 0;
 	case DRIVER_HOST:
 	case DRIVER_NULL:
@@ -278,7 +106,21 @@ static int range_in(const char *text, const struct net_cidr *subnet, struct net_
 /* This network and loopback (RFC 1122 3.2.1.3), multicast and what is reserved (RFC 5771, RFC 1112 4); unspecified, loopback, link-local, multicast. */
 static const char *const impossible[] = { "0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4", "::/127", "fe80::/10", "ff00::/8" };
 
-static int pool_read(const json_t *o, struct ipam_spec *spec, struct net_cidr *range, struct in6_addr *gateway, struct in6_addr **aux, struct err *e)
+/* docker's name for the address of a gateway that is not the bridge. */
+static int via_read(struct network *nw, bool v6, const char *key, const struct in6_addr *a, struct err *e)
+{
+	struct network_family *f = &nw->family[v6];
+
+	if (nw->driver != DRIVER_BRIDGE || !str_eq(key, v6 ? "DefaultGatewayIPv6" : "DefaultGatewayIPv4"))
+		return 0;
+	if (nw->internal)
+		return err_set(e, ERR_INVALID, "no gateway can be set on an internal bridge network");
+	f->has_via = true;
+	f->via = *a;
+	return 0;
+}
+
+static int pool_read(struct network *nw, const json_t *o, struct ipam_spec *spec, struct net_cidr *range, struct in6_addr *gateway, struct in6_addr **aux, struct err *e)
 {
 	const char *subnet = json_str(o, "Subnet", ""), *r = json_str(o, "IPRange", ""), *gw = json_str(o, "Gateway", ""), *key;
 	json_t *list = json_obj(o, "AuxiliaryAddresses"), *v;
@@ -314,6 +156,8 @@ static int pool_read(const json_t *o, struct ipam_spec *spec, struct net_cidr *r
 	json_object_foreach(list, key, v) {
 		if (address_in(json_is_string(v) ? json_string_value(v) : "", &base, &(*aux)[spec->n_aux], e) < 0)
 			return err_wrap(e, "invalid auxiliary address %.64s", key);
+		if (via_read(nw, !addr_is4(&base.addr), key, &(*aux)[spec->n_aux], e) < 0)
+			return -1;
 		spec->n_aux++;
 	}
 	return 0;
@@ -336,7 +180,7 @@ int network_pools(struct network *nw, struct err *e)
 		struct err why = { 0 };
 		struct ipam *m;
 
-		if (pool_read(o, &spec, &range, &gw, &aux, &why) < 0) {
+		if (pool_read(nw, o, &spec, &range, &gw, &aux, &why) < 0) {
 			err_set(e, why.kind, "invalid network config:\n%s", why.msg);
 			goto fail;
 		}
@@ -349,7 +193,7 @@ int network_pools(struct network *nw, struct err *e)
 		if (!m)
 			goto fail;
 		nw->pool[nw->n_pools++] = m;
-		if (!spec.gateway && !nw->no_gateway)
+		if (!spec.gateway && !nw->family[!addr_is4(&spec.subnet.addr)].isolated)
 			json_object_set_new(o, "Gateway", json_string(addr_text(ipam_gateway(m), gt)));
 	}
 	return 0;

@@ -23,6 +23,13 @@ void network_mac_new(uint8_t mac[6])
 	mac[1] = 0x42;
 }
 
+const struct in6_addr *network_bridge_addr(const struct network *nw, const struct ipam *pool)
+{
+	const struct network_family *f = &nw->family[!addr_is4(&ipam_subnet(pool)->addr)];
+
+	return f->isolated || f->inhibited ? NULL : ipam_gateway(pool);
+}
+
 static void sysctl(const struct network *nw, const char *family, const char *name, const char *value)
 {
 	char path[128];
@@ -48,9 +55,12 @@ static void on_stale(void *user, const struct rtnl_addr *a)
 
 	if (a->ifindex != nw->ifindex || s->len == N(s->c) || (!addr_is4(&a->addr.addr) && IN6_IS_ADDR_LINKLOCAL(&a->addr.addr)))
 		return;
-	for (size_t i = 0; i < nw->n_pools && !nw->no_gateway; i++)
-		if (addr_eq(&a->addr.addr, ipam_gateway(nw->pool[i])) && a->addr.prefix == ipam_subnet(nw->pool[i])->prefix)
+	for (size_t i = 0; i < nw->n_pools; i++) {
+		const struct in6_addr *own = network_bridge_addr(nw, nw->pool[i]);
+
+		if (own && addr_eq(&a->addr.addr, own) && a->addr.prefix == ipam_subnet(nw->pool[i])->prefix)
 			return;
+	}
 	s->c[s->len++] = a->addr;
 }
 
@@ -64,10 +74,11 @@ static int addresses(const struct network *nw, bool had, struct rtnl *r, struct 
 		rtnl_addr_del(r, nw->ifindex, &stale.c[i]);
 	if (rtnl_run(r, e) < 0)
 		return -1;
-	for (size_t i = 0; i < nw->n_pools && !nw->no_gateway; i++) {
-		struct net_cidr a = { .addr = *ipam_gateway(nw->pool[i]), .prefix = ipam_subnet(nw->pool[i])->prefix };
+	for (size_t i = 0; i < nw->n_pools; i++) {
+		const struct in6_addr *own = network_bridge_addr(nw, nw->pool[i]);
 
-		rtnl_addr_add(r, nw->ifindex, &a);
+		if (own)
+			rtnl_addr_add(r, nw->ifindex, &(struct net_cidr){ .addr = *own, .prefix = ipam_subnet(nw->pool[i])->prefix });
 	}
 	return rtnl_run(r, e);
 }
@@ -128,10 +139,11 @@ int network_bridge_down(const struct network *nw, struct rtnl *r, struct err *e)
 
 	if (!nw->foreign)
 		rtnl_link_del(r, nw->bridge);
-	for (size_t i = 0; i < nw->n_pools && !nw->no_gateway && nw->foreign; i++) {
-		struct net_cidr a = { .addr = *ipam_gateway(nw->pool[i]), .prefix = ipam_subnet(nw->pool[i])->prefix };
+	for (size_t i = 0; i < nw->n_pools && nw->foreign; i++) {
+		const struct in6_addr *own = network_bridge_addr(nw, nw->pool[i]);
 
-		rtnl_addr_del(r, nw->ifindex, &a);
+		if (own)
+			rtnl_addr_del(r, nw->ifindex, &(struct net_cidr){ .addr = *own, .prefix = ipam_subnet(nw->pool[i])->prefix });
 	}
 	rc = rtnl_run(r, e);
 	network_isolate_end(nw, r);
@@ -143,9 +155,12 @@ int network_datapath(struct network *nw, struct err *e)
 	for (size_t i = 0; i < nw->n_pools; i++) {
 		const struct net_cidr *c = ipam_subnet(nw->pool[i]);
 		/* Without masquerade they leave under their own addresses, as on a routed network; what comes in stays as it is. */
-		bool plain = !nw->internal && !nw->masquerade, routed = !nw->internal && (addr_is4(&c->addr) ? nw->routed4 : nw->routed6);
+		const struct network_family *f = &nw->family[!addr_is4(&c->addr)];
+		bool plain = !nw->internal && !nw->masquerade, routed = !nw->internal && f->routed;
+		bool elsewhere = f->inhibited || (f->has_via && cidr_has(c, &f->via) && !addr_eq(&f->via, ipam_gateway(nw->pool[i])));
 		struct dp_net d = { .bridge_ifindex = nw->ifindex, .gateway = *ipam_gateway(nw->pool[i]), .subnet = c->addr, .prefix = c->prefix,
-				    .masquerade = nw->masquerade && !routed, .routed = routed || plain, .icc = nw->icc, .internal = nw->internal };
+				    .masquerade = nw->masquerade && !routed, .routed = routed || plain, .icc = nw->icc, .internal = nw->internal,
+				    .open = !nw->internal && f->open, .ping = routed, .gateway_elsewhere = !nw->internal && elsewhere, .source = f->source };
 
 		if (nw->n->ops->net_set(nw->n->dp, &d, e) < 0)
 			return -1;

@@ -236,15 +236,15 @@ static int bridge_name_free(const struct network *nw, struct err *e)
 	return 0;
 }
 
-/* Who passes a link through has it alone; one that was made for a network goes with it. */
+/* Who passes a link through has it alone. Of ipvlan networks each has its own, as with docker. */
 static int parent_free(const struct network *nw, struct err *e)
 {
 	struct network *o;
 	size_t it = 0;
 
 	while ((o = map_next(nw->n->networks, &it, NULL)))
-		if (o != nw && !o->going && str_eq(o->parent, nw->parent) &&
-		    (o->own_parent || o->macvlan_mode == MACVLAN_MODE_PASSTHRU || nw->macvlan_mode == MACVLAN_MODE_PASSTHRU))
+		if (o != nw && !o->going && o->driver == nw->driver && str_eq(o->parent, nw->parent) &&
+		    (nw->driver == DRIVER_IPVLAN || o->link_mode == MACVLAN_MODE_PASSTHRU || nw->link_mode == MACVLAN_MODE_PASSTHRU))
 			return err_set(e, ERR_FORBIDDEN, "network %s is already using parent interface %s", o->name, nw->parent);
 	return 0;
 }
@@ -277,6 +277,16 @@ static const json_t *config_source(struct net *n, const json_t *b, struct err *e
 	return nw->doc;
 }
 
+/* By the request's own field or, where that is left out, by an option; that option's value is checked with the others. */
+static bool family_enabled(const json_t *src, const char *field, const char *option, bool unsaid)
+{
+	const char *text = json_str(json_obj(src, "Options"), option, "");
+
+	if (json_is_boolean(json_object_get(src, field)))
+		return json_flag(src, field, unsaid);
+	return *text ? strchr("1tT", *text) != NULL : unsaid;
+}
+
 static int network_read(struct network *nw, const json_t *b, char *warning, size_t size, struct err *e)
 {
 	const json_t *ipam, *src;
@@ -301,8 +311,8 @@ static int network_read(struct network *nw, const json_t *b, char *warning, size
 	ipam_driver = json_str(ipam, "Driver", "default");
 	if (*ipam_driver && !str_eq(ipam_driver, "default"))
 		return err_set(e, ERR_NOT_FOUND, "could not find an ipam driver \"%.64s\": plugin not found", ipam_driver);
-	v4 = json_flag(src, "EnableIPv4", true);
-	v6 = json_flag(src, "EnableIPv6", false);
+	v4 = family_enabled(src, "EnableIPv4", "com.docker.network.enable_ipv4", true);
+	v6 = family_enabled(src, "EnableIPv6", "com.docker.network.enable_ipv6", false);
 	if (!v4 && !v6 && !config_only)
 		return err_set(e, ERR_INVALID, "IPv4 or IPv6 must be enabled");
 	nw->doc = network_shape(nw->name, nw->id, network_driver_names[nw->driver]);
@@ -421,10 +431,12 @@ static void make_done(struct work *w)
 	m->nw->foreign = m->shadow.foreign;
 	m->nw->own_parent = m->shadow.own_parent;
 	memcpy(m->nw->mac, m->shadow.mac, 6);
-	if (m->rc < 0 || (m->nw->driver == DRIVER_BRIDGE && network_datapath(m->nw, &m->err) < 0))
+	if (m->rc < 0 || (m->nw->driver == DRIVER_BRIDGE && network_datapath(m->nw, &m->err) < 0)) {
 		undo(m);
-	else
-		commit(m);
+		return;
+	}
+	watch_trust(m->n->watch, m->nw);
+	commit(m);
 }
 
 static void make_start(struct making *m)
@@ -460,7 +472,7 @@ void net_network_create(struct net *n, const json_t *body, void (*done)(void *us
 	(void)map_put(n->networks, nw->id, nw);
 	if (nw->internal)
 		networks_bar(n);
-	if (nw->driver == DRIVER_BRIDGE || (nw->driver == DRIVER_MACVLAN && !nw->config_only))
+	if (nw->driver == DRIVER_BRIDGE || network_on_parent(nw))
 		make_start(m);
 	else
 		loop_defer(n->loop, commit, m);
@@ -517,6 +529,19 @@ static void bridge_go(struct network *nw)
 	work_run(n, &g->w);
 }
 
+/* The link that was made for it is handed on to another network on it. */
+static void parent_inherit(struct network *nw)
+{
+	struct network *o;
+	size_t it = 0;
+
+	while (nw->own_parent && !nw->heir[0] && (o = map_next(nw->n->networks, &it, NULL)))
+		if (o != nw && !o->going && str_eq(o->parent, nw->parent)) {
+			memcpy(nw->heir, o->id, sizeof(nw->heir));
+			o->own_parent = true;
+		}
+}
+
 static void on_removed(void *user, const struct err *e)
 {
 	struct removing *rm = user;
@@ -532,6 +557,7 @@ static void on_removed(void *user, const struct err *e)
 		if (nw->internal)
 			networks_bar(n);
 		reaper_forget(n, nw);
+		parent_inherit(nw);
 		if (nw->ifindex) {
 			if (nw->driver == DRIVER_BRIDGE)
 				network_datapath_end(nw);
@@ -541,7 +567,6 @@ static void on_removed(void *user, const struct err *e)
 		}
 	}
 	if (!n->stopping)
-		if (!n->stopping)
 		rm->done(rm->user, e);
 	free(rm);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <config.h>
 
+#include <linux/if_link.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,9 +10,15 @@
 #include "net/network_priv.h"
 
 /*
- * A macvlan network needs a link of the host. One that is there is used and left alone. "eth0.50" that is not there is made, VLAN 50 of eth0; without
- * any parent a dummy is made, which leads nowhere: its containers have each other only. What was made carries our alias and goes with the network.
+ * A macvlan or ipvlan network needs a link of the host. One that is there is used and left alone. "eth0.50" that is not there is made, VLAN 50 of eth0;
+ * without any parent a dummy is made, which leads nowhere: its containers have each other only. What was made carries our alias, with the id of the
+ * network it was made for, and goes with the last of the networks on it: one that goes before hands it on.
  */
+bool network_is_l3(const struct network *nw)
+{
+	return nw->driver == DRIVER_IPVLAN && nw->link_mode != IPVLAN_MODE_L2;
+}
+
 static int vlan_up(struct network *nw, struct rtnl *r, struct err *e)
 {
 	const char *dot = strrchr(nw->parent, '.');
@@ -34,20 +41,23 @@ int network_parent_up(struct network *nw, struct rtnl *r, struct err *e)
 {
 	char alias[128];
 	struct rtnl_link l;
-	int rc = rtnl_link_get(r, nw->parent, &l, e);
+	int rc;
 
+	if (nw->driver == DRIVER_IPVLAN && !rtnl_has_ipvlan(r))
+		return err_set(e, ERR_NOT_IMPLEMENTED, "the driver ipvlan cannot be had: this kernel has no ipvlan interfaces (CONFIG_IPVLAN)");
+	rc = rtnl_link_get(r, nw->parent, &l, e);
 	if (rc < 0)
 		return -1;
 	net_alias(nw->n, nw->id, alias, sizeof(alias));
 	if (rc > 0) {
 		if (l.flags & IFF_LOOPBACK)
-			return err_set(e, ERR_INVALID, "loopback interface is not a valid macvlan parent link");
+			return err_set(e, ERR_INVALID, "loopback interface is not a valid %s parent link", network_driver_names[nw->driver]);
 		nw->own_parent = str_eq(l.alias, alias);
 		nw->ifindex = l.ifindex;
 		return 0;
 	}
 	nw->own_parent = true;
-	if (str_starts(nw->parent, "dm-"))
+	if (nw->nowhere)
 		rtnl_dummy(r, nw->parent);
 	else if (vlan_up(nw, r, e) < 0)
 		return -1;
@@ -63,8 +73,28 @@ int network_parent_up(struct network *nw, struct rtnl *r, struct err *e)
 
 int network_parent_down(const struct network *nw, struct rtnl *r, struct err *e)
 {
+	char alias[128];
+
 	if (!nw->own_parent)
 		return 0;
-	rtnl_link_del(r, nw->parent);
+	if (nw->heir[0]) {
+		net_alias(nw->n, nw->heir, alias, sizeof(alias));
+		rtnl_link_alias(r, nw->parent, alias);
+	} else {
+		rtnl_link_del(r, nw->parent);
+	}
 	return rtnl_run(r, e);
+}
+
+void network_parent_claim(const struct network *nw, struct rtnl *r)
+{
+	char mine[96], alias[128];
+	struct rtnl_link l;
+
+	(void)snprintf(mine, sizeof(mine), "kedge:%s:", nw->n->instance);
+	if (rtnl_link_get(r, nw->parent, &l, NULL) <= 0 || !str_starts(l.alias, mine) || network_by_id(nw->n, l.alias + strlen(mine)))
+		return;
+	net_alias(nw->n, nw->id, alias, sizeof(alias));
+	rtnl_link_alias(r, nw->parent, alias);
+	(void)rtnl_run(r, NULL);
 }

@@ -10,6 +10,9 @@ enum { NETWORK_POOLS_MAX = 8 };		/* subnets of one network: a batch of rtnetlink
 
 extern const char *const network_driver_names[DRIVER_COUNT];
 
+/* network_options.c: those of nw->doc, each checked. */
+int network_options(struct network *nw, struct err *e);
+
 /* network_apply.c: from nw->doc to nw's fields. */
 int network_apply(struct network *nw, struct err *e);	/* driver, flags, options; each checked */
 /* One IPAM for each element of IPAM.Config; each has a Subnet. Gateways that were not given are written into the document. */
@@ -28,19 +31,21 @@ void network_isolate_end(const struct network *nw, struct rtnl *r);
 int network_datapath(struct network *nw, struct err *e);	/* tells it of the bridge's subnets */
 void network_datapath_end(const struct network *nw);
 
-/* network_parent.c: the link of the host that a macvlan network hangs on. Blocking; as network_bridge_up() and _down(). */
+/* network_parent.c: the link of the host that a macvlan or ipvlan network hangs on. Blocking; as network_bridge_up() and _down(). */
 int network_parent_up(struct network *nw, struct rtnl *r, struct err *e);
 int network_parent_down(const struct network *nw, struct rtnl *r, struct err *e);
+/* At start, the networks known: a link of ours whose network is gone is that of the one that is on it, too. */
+void network_parent_claim(const struct network *nw, struct rtnl *r);
 
 /* What the kernel has of a network, whatever its driver. Blocking. */
 static inline int network_kernel_up(struct network *nw, struct rtnl *r, struct err *e)
 {
-	return nw->driver == DRIVER_MACVLAN ? network_parent_up(nw, r, e) : network_bridge_up(nw, r, e);
+	return network_on_parent(nw) ? network_parent_up(nw, r, e) : network_bridge_up(nw, r, e);
 }
 
 static inline int network_kernel_down(const struct network *nw, struct rtnl *r, struct err *e)
 {
-	return nw->driver == DRIVER_MACVLAN ? network_parent_down(nw, r, e) : network_bridge_down(nw, r, e);
+	return network_on_parent(nw) ? network_parent_down(nw, r, e) : network_bridge_down(nw, r, e);
 }
 
 /* network.c */

@@ -22,10 +22,30 @@ static const char *asked_for(const struct port_bound *b, char *out)
 	return b->v4 && b->v6 ? "" : b->v4 ? "0.0.0.0" : "::";
 }
 
+static json_t *list_of(char *const *v)
+{
+	json_t *list = json_array();
+
+	for (; v && *v; v++)
+		json_array_append_new(list, json_string(*v));
+	return list;
+}
+
+static char **list_read(const json_t *o, const char *key)
+{
+	char **v = NULL;
+	json_t *s;
+	size_t i;
+
+	json_array_foreach(json_arr(o, key), i, s)
+		if (json_is_string(s))
+			v = strv_add(v, json_string_value(s));
+	return v;
+}
+
 static json_t *endpoint_record(const struct endpoint *ep)
 {
 	char addr[2][ADDR_TEXT] = { "", "" }, gw[2][ADDR_TEXT] = { "", "" }, mac[18] = "";
-	json_t *names = json_array(), *links = json_array();
 	int len[2] = { 0, 0 };
 
 	for (int v6 = 0; v6 < 2; v6++) {
@@ -38,16 +58,12 @@ static json_t *endpoint_record(const struct endpoint *ep)
 		if (g)
 			(void)addr_text(g, gw[v6]);
 	}
-	if (endpoint_has_link(ep))
+	if (endpoint_has_link(ep) && ep->nw->driver != DRIVER_IPVLAN)	/* its parent's */
 		(void)mac_text(ep->mac, mac);
-	for (char **p = ep->names; p && *p; p++)
-		json_array_append_new(names, json_string(*p));
-	for (char **p = ep->links; p && *p; p++)
-		json_array_append_new(links, json_string(*p));
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:s, s:i, s:s, s:i, s:o, s:o, s:I}", "NetworkID", ep->nw->id, "Network", ep->nw->name,
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:s, s:i, s:s, s:i, s:o, s:o, s:o, s:I}", "NetworkID", ep->nw->id, "Network", ep->nw->name,
 			 "EndpointID", ep->id, "HostVeth", ep->veth, "IfName", ep->ifname, "MacAddress", mac, "IPAddress", addr[0], "IPPrefixLen", len[0],
 			 "Gateway", gw[0], "GlobalIPv6Address", addr[1], "GlobalIPv6PrefixLen", len[1], "IPv6Gateway", gw[1], "GwPriority", ep->gw_priority,
-			 "DNSNames", names, "Links", links, "Generation", (json_int_t)ep->generation);
+			 "LinkLocalIPs", list_of(ep->link_local), "DNSNames", list_of(ep->names), "Links", list_of(ep->links), "Generation", (json_int_t)ep->generation);
 }
 
 static bool follows(const struct port_bound *a, unsigned n, const struct port_bound *b)
@@ -75,15 +91,13 @@ static json_t *binds_of(const struct sandbox *s)
 
 json_t *record_of(const struct sandbox *s)
 {
-	json_t *endpoints = json_array(), *nameservers = json_array();
+	json_t *endpoints = json_array();
 
 	for (size_t i = 0; i < s->n_ep; i++)
 		json_array_append_new(endpoints, endpoint_record(s->ep[i]));
-	for (char **v = s->nameservers; v && *v; v++)
-		json_array_append_new(nameservers, json_string(*v));
 	return json_pack("{s:s, s:s, s:s, s:s, s:b, s:s, s:o, s:o, s:o, s:o}", "PublishPolicy", s->policy_text ? s->policy_text : "", "PublishSources",
 			 s->sources_text ? s->sources_text : "", "Name", s->name ? s->name : s->id, "NetNS", s->path ? s->path : "", "Joined", s->joined,
-			 "Nameserver", s->want_dns ? "127.0.0.11" : "", "Nameservers", nameservers, "Endpoints", endpoints, "Binds", binds_of(s),
+			 "Nameserver", s->want_dns ? "127.0.0.11" : "", "Nameservers", list_of(s->nameservers), "Endpoints", endpoints, "Binds", binds_of(s),
 			 "Routed", sandbox_routed_record(s));
 }
 
@@ -103,8 +117,6 @@ static int endpoint_read(const json_t *o, struct sandbox *s, struct err *e)
 {
 	struct endpoint *ep = endpoint_new(s->n, NULL);
 	const char *mac = json_str(o, "MacAddress", ""), *veth = json_str(o, "HostVeth", "");
-	json_t *v;
-	size_t i;
 
 	sandbox_ep_add(s, ep);
 	(void)snprintf(ep->id, sizeof(ep->id), "%s", json_str(o, "EndpointID", ""));
@@ -112,12 +124,9 @@ static int endpoint_read(const json_t *o, struct sandbox *s, struct err *e)
 	ep->generation = (uint32_t)json_i64(o, "Generation", 0);
 	ep->gw_priority = (int)json_i64(o, "GwPriority", 0);
 	ep->nw = network_by_id(s->n, json_str(o, "NetworkID", ""));
-	json_array_foreach(json_arr(o, "DNSNames"), i, v)
-		if (json_is_string(v))
-			ep->names = strv_add(ep->names, json_string_value(v));
-	json_array_foreach(json_arr(o, "Links"), i, v)
-		if (json_is_string(v))
-			ep->links = strv_add(ep->links, json_string_value(v));
+	ep->link_local = list_read(o, "LinkLocalIPs");
+	ep->names = list_read(o, "DNSNames");
+	ep->links = list_read(o, "Links");
 	if (*veth && !net_veth_name(veth))
 		return err_set(e, ERR_INTERNAL, "the network record of container %.12s has the interface '%.32s'", s->id, veth);
 	(void)snprintf(ep->veth, sizeof(ep->veth), "%s", veth);
@@ -143,9 +152,7 @@ int record_read(const json_t *record, struct sandbox *s, struct err *e)
 	s->sources_text = mem_strdup(json_str(record, "PublishSources", ""));
 	sandbox_routed_read(s, record);
 	s->want_dns = *json_str(record, "Nameserver", "");
-	json_array_foreach(json_arr(record, "Nameservers"), i, v)
-		if (json_is_string(v))
-			s->nameservers = strv_add(s->nameservers, json_string_value(v));
+	s->nameservers = list_read(record, "Nameservers");
 	json_array_foreach(json_arr(record, "Endpoints"), i, v)
 		if (endpoint_read(v, s, e) < 0)
 			return -1;

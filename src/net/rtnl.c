@@ -269,6 +269,38 @@ void rtnl_macvlan(struct rtnl *r, const char *name, uint32_t parent, uint32_t mo
 	end(r, nh);
 }
 
+void rtnl_ipvlan(struct rtnl *r, const char *name, uint32_t parent, uint32_t mode, uint16_t flags, int ns_fd, uint32_t mtu)
+{
+	struct nlmsghdr *nh = link_new(r, "create the ipvlan", name);
+	struct nlattr *info, *data;
+
+	if (!nh)
+		return;
+	mnl_attr_put_u32(nh, IFLA_LINK, parent);
+	if (mtu)
+		mnl_attr_put_u32(nh, IFLA_MTU, mtu);
+	mnl_attr_put_u32(nh, IFLA_NET_NS_FD, (uint32_t)ns_fd);
+	info = link_kind(nh, "ipvlan");
+	data = mnl_attr_nest_start(nh, IFLA_INFO_DATA);
+	mnl_attr_put_u16(nh, IFLA_IPVLAN_MODE, (uint16_t)mode);
+	mnl_attr_put_u16(nh, IFLA_IPVLAN_FLAGS, flags);
+	mnl_attr_nest_end(nh, data);
+	mnl_attr_nest_end(nh, info);
+	end(r, nh);
+}
+
+bool rtnl_has_ipvlan(struct rtnl *r)
+{
+	/* Without a parent it is refused by whoever knows the kind (EINVAL), and by the kernel at large (EOPNOTSUPP) when nobody does. */
+	struct nlmsghdr *nh = link_begin(r, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, EINVAL, 0, "ask for", "ipvlan");
+
+	if (!nh)
+		return false;
+	mnl_attr_nest_end(nh, link_kind(nh, "ipvlan"));
+	end(r, nh);
+	return rtnl_run(r, NULL) == 0;
+}
+
 void rtnl_vlan(struct rtnl *r, const char *name, uint32_t parent, uint16_t id)
 {
 	struct nlmsghdr *nh = link_new(r, "create the VLAN interface", name);
@@ -390,21 +422,23 @@ void rtnl_addr_del(struct rtnl *r, uint32_t ifindex, const struct net_cidr *a)
 	addr_change(r, false, ifindex, a);
 }
 
-void rtnl_route_default(struct rtnl *r, uint32_t ifindex, const struct in6_addr *gateway)
+void rtnl_route_default(struct rtnl *r, uint32_t ifindex, bool v6, const struct in6_addr *gateway)
 {
 	char t[ADDR_TEXT];
-	struct nlmsghdr *nh = begin(r, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, 0, "route everything over %s", addr_text(gateway, t));
+	struct nlmsghdr *nh = begin(r, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, 0, "route everything over %s",
+				    gateway ? addr_text(gateway, t) : "the interface");
 	struct rtmsg *rt;
 
 	if (!nh)
 		return;
 	rt = mnl_nlmsg_put_extra_header(nh, sizeof(*rt));
-	rt->rtm_family = addr_is4(gateway) ? AF_INET : AF_INET6;
+	rt->rtm_family = v6 ? AF_INET6 : AF_INET;
 	rt->rtm_table = RT_TABLE_MAIN;
 	rt->rtm_protocol = RTPROT_BOOT;
-	rt->rtm_scope = RT_SCOPE_UNIVERSE;
+	rt->rtm_scope = gateway ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK;
 	rt->rtm_type = RTN_UNICAST;
-	put_addr(nh, RTA_GATEWAY, gateway);
+	if (gateway)
+		put_addr(nh, RTA_GATEWAY, gateway);
 	mnl_attr_put_u32(nh, RTA_OIF, ifindex);
 	end(r, nh);
 }

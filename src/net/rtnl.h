@@ -24,6 +24,9 @@ void rtnl_port_up(struct rtnl *r, const char *name, const char *alias);
 void rtnl_port_isolate(struct rtnl *r, const char *name);
 /* A macvlan on the link parent (index), made inside the namespace; mode is one of MACVLAN_MODE_*. */
 void rtnl_macvlan(struct rtnl *r, const char *name, uint32_t parent, uint32_t mode, int ns_fd, const uint8_t mac[6], uint32_t mtu);
+/* An ipvlan likewise; mode is one of IPVLAN_MODE_*, flags of IPVLAN_F_*. It has its parent's MAC address. */
+void rtnl_ipvlan(struct rtnl *r, const char *name, uint32_t parent, uint32_t mode, uint16_t flags, int ns_fd, uint32_t mtu);
+bool rtnl_has_ipvlan(struct rtnl *r);		/* at once: does this kernel have them? */
 void rtnl_vlan(struct rtnl *r, const char *name, uint32_t parent, uint16_t id);
 void rtnl_dummy(struct rtnl *r, const char *name);
 void rtnl_bridge(struct rtnl *r, const char *name, const uint8_t mac[6], uint32_t mtu);
@@ -35,7 +38,7 @@ void rtnl_link_group(struct rtnl *r, const char *name, uint32_t group);		/* miss
 void rtnl_group_del(struct rtnl *r, uint32_t group);		/* an empty one is fine */
 void rtnl_addr_add(struct rtnl *r, uint32_t ifindex, const struct net_cidr *a);		/* present is fine */
 void rtnl_addr_del(struct rtnl *r, uint32_t ifindex, const struct net_cidr *a);		/* missing is fine */
-void rtnl_route_default(struct rtnl *r, uint32_t ifindex, const struct in6_addr *gateway);
+void rtnl_route_default(struct rtnl *r, uint32_t ifindex, bool v6, const struct in6_addr *gateway);	/* NULL: the link itself */
 /* In that table everything is the host's own. add: present is fine; else missing is. */
 void rtnl_route_all_local(struct rtnl *r, bool v6, bool add, uint32_t table);
 /* A rule by where packets come in, go to and come from, and by their mark. A mark without a mask all packets have: its maker knows the rule by it. */

@@ -128,9 +128,9 @@ void sandbox_gateways(const struct sandbox *s, const struct endpoint *without, s
 
 		if (ep == without || !ep->nw)
 			continue;
-		if (endpoint_gateway(ep, false) && before(ep, *gw4))
+		if (endpoint_leads_out(ep, false) && before(ep, *gw4))
 			*gw4 = ep;
-		if (endpoint_gateway(ep, true) && before(ep, *gw6))
+		if (endpoint_leads_out(ep, true) && before(ep, *gw6))
 			*gw6 = ep;
 	}
 }

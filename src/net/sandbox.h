@@ -13,6 +13,7 @@ struct endpoint {
 	struct network *nw;		/* NULL after adoption of a record whose network is gone */
 	char id[65];
 	char *want_ip, *want_ip6, *want_mac, *want_ifname, *want_sysctls;	/* as asked for, or NULL */
+	char **link_local;		/* addresses besides, in words, or NULL */
 	char **names, **links;		/* NULL-terminated, or NULL */
 	struct dns_host *host;		/* they are in force */
 	int gw_priority;
@@ -93,6 +94,8 @@ void endpoint_dp_del(const struct endpoint *ep);
 /* The subnet of an address, for its prefix and gateway. */
 const struct net_cidr *endpoint_subnet(const struct endpoint *ep, bool v6);
 const struct in6_addr *endpoint_gateway(const struct endpoint *ep, bool v6);	/* NULL: none */
+bool endpoint_link_local(const struct endpoint *ep, bool v6);	/* has such addresses besides */
+bool endpoint_leads_out(const struct endpoint *ep, bool v6);	/* a default route may go by it, with a gateway or without */
 
 /* sandbox_ports.c: published ports in the data path and the proxy, by the endpoints that give the default routes. */
 int sandbox_ports_set(struct sandbox *s, struct err *e);

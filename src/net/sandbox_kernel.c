@@ -69,14 +69,17 @@ static int bridge_side(const struct sandbox *s, struct endpoint *ep, struct kern
 	return 0;
 }
 
-static int macvlan_side(struct endpoint *ep, struct kernel *k, struct err *e)
+static int parent_side(struct endpoint *ep, struct kernel *k, struct err *e)
 {
 	struct rtnl_link l;
 	int rc = rtnl_link_get(k->host, ep->nw->parent, &l, e);
 
 	if (rc <= 0)
 		return rc < 0 ? -1 : err_set(e, ERR_NOT_FOUND, "the parent interface %s was not found", ep->nw->parent);
-	rtnl_macvlan(k->host, ep->ifname, l.ifindex, ep->nw->macvlan_mode, k->ns, ep->mac, ep->nw->mtu);
+	if (ep->nw->driver == DRIVER_MACVLAN)
+		rtnl_macvlan(k->host, ep->ifname, l.ifindex, ep->nw->link_mode, k->ns, ep->mac, ep->nw->mtu);
+	else
+		rtnl_ipvlan(k->host, ep->ifname, l.ifindex, ep->nw->link_mode, ep->nw->link_flags, k->ns, ep->nw->mtu);
 	return rtnl_run(k->host, e);
 }
 
@@ -98,10 +101,19 @@ static int container_side(struct endpoint *ep, struct kernel *k, struct err *e)
 		address(ep, false, l.ifindex, k->inner);
 	if (ep->has6)
 		address(ep, true, l.ifindex, k->inner);
+	for (char **p = ep->link_local; p && *p; p++) {
+		struct net_cidr a = { .prefix = strchr(*p, ':') ? 64 : 96 + 16 };
+
+		if (addr_parse(*p, &a.addr) == 0)
+			rtnl_addr_add(k->inner, l.ifindex, &a);
+	}
 	rtnl_link_up(k->inner, ep->ifname);
 	for (int v6 = 0; v6 < 2; v6++) {
-		if ((v6 ? ep->has6 : ep->has4) && ep->nw->driver == DRIVER_BRIDGE && !ep->nw->no_gateway)
-			rtnl_neigh_set(k->inner, l.ifindex, ipam_gateway(v6 ? ep->pool6 : ep->pool4), ep->nw->mac);
+		const struct in6_addr *own = (v6 ? ep->has6 : ep->has4) && ep->nw->driver == DRIVER_BRIDGE ?
+					     network_bridge_addr(ep->nw, v6 ? ep->pool6 : ep->pool4) : NULL;
+
+		if (own)
+			rtnl_neigh_set(k->inner, l.ifindex, own, ep->nw->mac);
 	}
 	return rtnl_run(k->inner, e);
 }
@@ -110,7 +122,7 @@ static int wire_up(const struct sandbox *s, struct endpoint *ep, struct kernel *
 {
 	if (!endpoint_has_link(ep))
 		return 0;
-	if (netns_set_ipv6(k->ns, ep->has6, e) < 0 || (ep->nw->driver == DRIVER_MACVLAN ? macvlan_side(ep, k, e) : bridge_side(s, ep, k, e)) < 0 ||
+	if (netns_set_ipv6(k->ns, ep->has6 || endpoint_link_local(ep, true), e) < 0 || (network_on_parent(ep->nw) ? parent_side(ep, k, e) : bridge_side(s, ep, k, e)) < 0 ||
 	    container_side(ep, k, e) < 0 || endpoint_sysctls(ep, k->ns, e) < 0)
 		return err_wrap(e, "connect container %s to network %s", s->name, ep->nw->name);
 	return 0;
@@ -126,7 +138,7 @@ static int route(struct endpoint *gw, bool v6, struct kernel *k, struct err *e)
 	rc = rtnl_link_get(k->inner, gw->ifname, &l, e);
 	if (rc <= 0)
 		return rc < 0 ? -1 : err_set(e, ERR_NOT_FOUND, "the container's interface %s is gone", gw->ifname);
-	rtnl_route_default(k->inner, l.ifindex, endpoint_gateway(gw, v6));
+	rtnl_route_default(k->inner, l.ifindex, v6, endpoint_gateway(gw, v6));
 	return rtnl_run(k->inner, e);
 }
 

@@ -45,6 +45,39 @@ static bool publish_of(const struct sandbox *s, const struct port_bound *b, bool
 	return true;
 }
 
+/* The same port at the endpoint's own address, for who comes by an interface its network trusts. */
+static bool direct_of(const struct sandbox *s, const struct port_bound *b, bool v6, struct dp_publish *ret)
+{
+	const struct network *nw = v6 ? (s->gw6 ? s->gw6->nw : NULL) : (s->gw4 ? s->gw4->nw : NULL);
+
+	if (!nw || !nw->trusted || nw->family[v6].open || s->policy.guarded || !publish_of(s, b, v6, ret))
+		return false;
+	ret->host_addr = ret->addr;
+	ret->host_port = ret->port;
+	ret->listener = -1;
+	ret->trusted = true;
+	return true;
+}
+
+static int direct_set(const struct sandbox *s, struct err *e)
+{
+	struct dp_publish p;
+
+	for (size_t i = 0; i < 2 * s->n_ports; i++)
+		if (direct_of(s, &s->ports[i / 2], i % 2, &p) && s->n->ops->publish_set(s->n->dp, &p, e) < 0)
+			return -1;
+	return 0;
+}
+
+static void direct_del(const struct sandbox *s)
+{
+	struct dp_publish p;
+
+	for (size_t i = 0; i < 2 * s->n_ports; i++)
+		if (direct_of(s, &s->ports[i / 2], i % 2, &p))
+			(void)s->n->ops->publish_del(s->n->dp, &p);
+}
+
 void sandbox_ports_del(struct sandbox *s)
 {
 	struct dp_publish p;
@@ -52,6 +85,7 @@ void sandbox_ports_del(struct sandbox *s)
 	for (size_t i = 0; i < 2 * s->n_ports; i++)
 		if (publish_of(s, &s->ports[i / 2], i % 2, &p))
 			(void)s->n->ops->publish_del(s->n->dp, &p);
+	direct_del(s);
 	sandbox_routed_del(s);
 	if (s->guarding)
 		guard_put(s->n);
@@ -102,7 +136,7 @@ int sandbox_ports_set(struct sandbox *s, struct err *e)
 	for (size_t i = 0; i < 2 * s->n_ports; i++)
 		if (publish_of(s, &s->ports[i / 2], i % 2, &p) && s->n->ops->publish_set(s->n->dp, &p, e) < 0)
 			return -1;
-	return sandbox_routed_set(s, e);
+	return direct_set(s, e) < 0 ? -1 : sandbox_routed_set(s, e);
 }
 
 static struct proxy_target proxy_target(const struct sandbox *s, const struct port_bound *b)
@@ -147,6 +181,7 @@ int sandbox_ports_move(struct sandbox *s, struct endpoint *gw4, struct endpoint 
 	s->gw6 = gw6;
 	if (gw4 == old.gw4 && gw6 == old.gw6)
 		return 0;
+	direct_del(&old);
 	sandbox_routed_del(&old);
 	for (size_t i = 0; i < 2 * s->n_ports; i++) {
 		if (publish_of(s, &s->ports[i / 2], i % 2, &p)) {
@@ -161,5 +196,5 @@ int sandbox_ports_move(struct sandbox *s, struct endpoint *gw4, struct endpoint 
 
 		proxy_port_retarget(s->n->proxy, s->proxies[i], &to);
 	}
-	return rc < 0 ? rc : sandbox_routed_set(s, e);
+	return rc < 0 || direct_set(s, e) < 0 ? -1 : sandbox_routed_set(s, e);
 }

@@ -25,7 +25,7 @@ static void add(struct sandbox *s, const struct net_port *p)
 
 static bool is_routed(const struct endpoint *gw, bool v6)
 {
-	return gw && (v6 ? gw->nw->routed6 : gw->nw->routed4);
+	return gw && gw->nw->family[v6].routed;
 }
 
 size_t sandbox_routed_split(struct sandbox *s, struct net_port *wanted, size_t n)

@@ -23,6 +23,7 @@
  */
 struct known_link {
 	uint32_t ifindex;
+	char name[IF_NAMESIZE];
 	bool seen;
 };
 
@@ -65,13 +66,48 @@ static bool is_uplink(const struct net *n, const struct rtnl_link *l)
 	return true;
 }
 
+static void trust(const struct net *n, const struct network *nw, const struct known_link *k, bool on)
+{
+	struct err e = { 0 };
+
+	if (n->ops->trust_set && nw->trusted && nw->ifindex && !nw->going && strv_has(nw->trusted, k->name) &&
+	    n->ops->trust_set(n->dp, nw->ifindex, k->ifindex, on, &e) < 0)
+		log_warn("net", "network %s: the interface %s is not trusted: %s", nw->name, k->name, e.msg);
+}
+
+void watch_trust(struct watch *w, const struct network *nw)
+{
+	for (size_t i = 0; w && i < w->n_links; i++)
+		trust(w->n, nw, &w->link[i], true);
+}
+
+static void trust_all(const struct net *n, const struct known_link *k, bool on)
+{
+	struct network *nw;
+	size_t it = 0;
+
+	while ((nw = map_next(n->networks, &it, NULL)))
+		trust(n, nw, k, on);
+}
+
+/* Of an uplink that is known: whom networks trust goes by its name. */
+static void link_again(struct watch *w, struct known_link *k, const char *name)
+{
+	k->seen = true;
+	if (str_eq(k->name, name))
+		return;
+	trust_all(w->n, k, false);
+	memcpy(k->name, name, sizeof(k->name));
+	trust_all(w->n, k, true);
+}
+
 static void link_set(struct watch *w, const struct rtnl_link *l)
 {
 	struct err e = { 0 };
 
 	for (size_t i = 0; i < w->n_links; i++)
 		if (w->link[i].ifindex == l->ifindex) {
-			w->link[i].seen = true;
+			link_again(w, &w->link[i], l->name);
 			return;
 		}
 	if (w->n->ops->uplink_set(w->n->dp, l->ifindex, l->type == ARPHRD_ETHER, &e) < 0) {
@@ -82,13 +118,16 @@ static void link_set(struct watch *w, const struct rtnl_link *l)
 		forwarding_ensure(w->n, l->name);
 	log_debug("net", "uplink %s", l->name);
 	w->link = mem_realloc(w->link, (w->n_links + 1) * sizeof(*w->link));
-	w->link[w->n_links++] = (struct known_link){ .ifindex = l->ifindex, .seen = true };
+	w->link[w->n_links] = (struct known_link){ .ifindex = l->ifindex, .seen = true };
+	memcpy(w->link[w->n_links].name, l->name, sizeof(w->link->name));
+	trust_all(w->n, &w->link[w->n_links++], true);
 }
 
 static void link_del(struct watch *w, uint32_t ifindex)
 {
 	for (size_t i = 0; i < w->n_links; i++)
 		if (w->link[i].ifindex == ifindex) {
+			trust_all(w->n, &w->link[i], false);
 			(void)w->n->ops->uplink_del(w->n->dp, ifindex);
 			w->link[i] = w->link[--w->n_links];
 			return;

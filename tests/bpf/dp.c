@@ -26,7 +26,7 @@ struct step {
 	uint16_t segment;
 	unsigned age;			/* seconds that pass before */
 	enum { BOTH, ONLY4, ONLY6 } family;
-	enum { NOTHING, WEB_GOES, WEB_RETURNS } before;
+	enum { NOTHING, WEB_GOES, WEB_RETURNS, OPENS, CLOSES, TRUSTS, DISTRUSTS } before;	/* OPENS, CLOSES: the network of WEB */
 };
 enum { NONE = -1 };
 
@@ -219,6 +219,29 @@ static const struct step steps[] = {
 	{ "routed: a published port", UPLINK, { .src = CLIENT, .dst = ROUTED, .kind = TCP, .sport = 9, .dport = 80, .flags = 'S' }, TO_CONTAINER, 0,
 	  { .src = CLIENT, .dst = ROUTED, .kind = TCP, .sport = 9, .dport = 80, .flags = 'S', .ttl = 63 }, 2 },
 	{ "routed: another port", UPLINK, { .src = CLIENT, .dst = ROUTED, .kind = TCP, .sport = 9, .dport = 81, .flags = 'S' }, DROP, KEDGE_DROP_UNPUBLISHED, .flows = NONE },
+	{ "routed: ping", UPLINK, { .src = CLIENT, .dst = ROUTED, .kind = PING, .sport = 9 }, TO_CONTAINER, 0, { .src = CLIENT, .dst = ROUTED, .kind = PING, .sport = 9, .ttl = 63 }, 2 },
+
+	/* open to whoever routes to it */
+	{ "open: a port nobody published", UPLINK, { .src = CLIENT, .dst = WEB, .kind = TCP, .sport = 9, .dport = 81, .flags = 'S' }, TO_CONTAINER, 0,
+	  { .src = CLIENT, .dst = WEB, .kind = TCP, .sport = 9, .dport = 81, .flags = 'S', .ttl = 63 }, 2, .before = OPENS },
+	{ NULL, FROM_WEB, { .src = WEB, .dst = CLIENT, .kind = TCP, .sport = 81, .dport = 9 }, OUT, 0,
+	  { .src = WEB, .dst = CLIENT, .kind = TCP, .sport = 81, .dport = 9, .ttl = 63 }, 2 },
+	{ NULL, UPLINK, { .src = CLIENT, .dst = WEB, .kind = TCP, .sport = 9, .dport = 81, .payload = 100 }, TO_CONTAINER, 0,
+	  { .src = CLIENT, .dst = WEB, .kind = TCP, .sport = 9, .dport = 81, .payload = 100, .ttl = 63 }, 2 },
+	{ "open: ping", UPLINK, { .src = CLIENT, .dst = WEB, .kind = PING, .sport = 9 }, TO_CONTAINER, 0, { .src = CLIENT, .dst = WEB, .kind = PING, .sport = 9, .ttl = 63 }, 2 },
+	{ "open: published ports as before", UPLINK, REQ, TO_CONTAINER, 0, REQ_IN, 2 },
+	{ "open: an address without a container", UPLINK, { .src = CLIENT, .dst = VACANT, .kind = TCP, .sport = 1, .dport = 80 }, DROP, KEDGE_DROP_NO_ENDPOINT, .flows = NONE },
+	{ "open: a later fragment of nothing known", UPLINK, { .src = CLIENT, .dst = WEB, .kind = UDP, .part = LATER }, DROP, KEDGE_DROP_FRAGMENT, .flows = NONE },
+	{ "open no more", UPLINK, { .src = CLIENT, .dst = WEB, .kind = TCP, .sport = 9, .dport = 81, .flags = 'S' }, DROP, KEDGE_DROP_UNPUBLISHED, .flows = NONE,
+	  .before = CLOSES },
+
+	/* for trusted uplinks */
+	{ "trusted: not by any uplink", UPLINK, { .src = CLIENT, .dst = WEB, .kind = TCP, .sport = 9, .dport = 83, .flags = 'S' }, DROP, KEDGE_DROP_UNPUBLISHED, .flows = NONE },
+	{ "trusted: by one that is", UPLINK, { .src = CLIENT, .dst = WEB, .kind = TCP, .sport = 9, .dport = 83, .flags = 'S' }, TO_CONTAINER, 0,
+	  { .src = CLIENT, .dst = WEB, .kind = TCP, .sport = 9, .dport = 83, .flags = 'S', .ttl = 63 }, 2, .before = TRUSTS },
+	{ "trusted: nothing else", UPLINK, { .src = CLIENT, .dst = WEB, .kind = TCP, .sport = 9, .dport = 84, .flags = 'S' }, DROP, KEDGE_DROP_UNPUBLISHED, .flows = NONE },
+	{ "trusted no more", UPLINK, { .src = CLIENT, .dst = WEB, .kind = TCP, .sport = 9, .dport = 83, .flags = 'S' }, DROP, KEDGE_DROP_UNPUBLISHED, .flows = NONE,
+	  .before = DISTRUSTS },
 };
 
 /* SCTP, in a file of its own. */
@@ -258,6 +281,7 @@ static void publish_all(bool v6)
 	rig_publish(&rig, LOOP, 8081, IPPROTO_TCP, WEB, 80, GEN_WEB, v6, NULL);
 	rig_publish(&rig, NOBODY, 8090, IPPROTO_TCP, WEB, 80, GEN_WEB, v6, &(struct kedge_publish){ .flags = KEDGE_PUBLISH_GUARDED });
 	rig_publish(&rig, NOBODY, 8091, IPPROTO_TCP, WEB, 80, GEN_WEB, v6, &(struct kedge_publish){ .sources = 7 });
+	rig_publish(&rig, WEB, 83, IPPROTO_TCP, WEB, 83, GEN_WEB, v6, &(struct kedge_publish){ .flags = KEDGE_PUBLISH_TRUSTED });
 	rig_publish(&rig, ROUTED, 80, IPPROTO_TCP, ROUTED, 80, GEN_ROUTED, v6, NULL);
 	(void)bpf_map_update_elem(bpf_map__fd(rig.dp->maps.source_lists), &src, &one, BPF_ANY);
 	/* 20000 to 20255: 20000 is 256 * 78 + 32, so two blocks and more of them. */
@@ -312,8 +336,12 @@ static void step_run(const char *story, unsigned n, const struct step *s, bool v
 	char text[96];
 	int rc, flows;
 
-	if (s->before)
+	if (s->before == WEB_GOES || s->before == WEB_RETURNS)
 		rig_endpoint(&rig, WEB, FROM_WEB, GEN_WEB, v6, s->before == WEB_RETURNS);
+	if (s->before == OPENS || s->before == CLOSES)
+		rig_open(&rig, s->before == OPENS);
+	if (s->before == TRUSTS || s->before == DISTRUSTS)
+		rig_trust(&rig, UPLINK, s->before == TRUSTS);
 	if (s->age)
 		rig_age(&rig, s->age);
 	for (uint32_t i = 0; i < KEDGE_DROP_COUNT; i++)

@@ -105,6 +105,21 @@ static void net(struct rig *r, const char *v4, const char *v6, enum who gateway,
 	}
 }
 
+void rig_open(struct rig *r, bool on)
+{
+	net(r, "172.17.0.0", "fd00:17::", GATEWAY, r->bridge, KEDGE_NET_MASQUERADE | (on ? KEDGE_NET_OPEN : 0));
+}
+
+void rig_trust(struct rig *r, enum hook uplink, bool on)
+{
+	struct kedge_trust k = { .bridge_ifindex = r->bridge, .ifindex = r->ifindex[uplink] };
+
+	if (on)
+		set(r->dp->maps.trusted, &k, &(uint32_t){ 1 });
+	else
+		(void)bpf_map_delete_elem(bpf_map__fd(r->dp->maps.trusted), &k);
+}
+
 static void tables(struct rig *r)
 {
 	static const struct { enum who who; const char *dev; } local[] = {
@@ -114,7 +129,7 @@ static void tables(struct rig *r)
 	net(r, "172.17.0.0", "fd00:17::", GATEWAY, r->bridge, KEDGE_NET_MASQUERADE);
 	net(r, "172.18.0.0", "fd00:18::", GATEWAY, 9001, KEDGE_NET_MASQUERADE | KEDGE_NET_NO_ICC);
 	net(r, "172.19.0.0", "fd00:19::", INNER_GATEWAY, 9002, KEDGE_NET_MASQUERADE | KEDGE_NET_INTERNAL);
-	net(r, "172.20.0.0", "2001:db8:20::", ROUTED_GATEWAY, r->bridge, KEDGE_NET_ROUTED);
+	net(r, "172.20.0.0", "2001:db8:20::", ROUTED_GATEWAY, r->bridge, KEDGE_NET_ROUTED | KEDGE_NET_PING);
 	for (int six = 0; six < 2; six++) {
 		uint32_t up = if_nametoindex("up0");
 

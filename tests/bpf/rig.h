@@ -29,6 +29,8 @@ int rig_new(struct rig *r);			/* 0, 77 with a sentence when the kernel or the ri
 void rig_free(struct rig *r);
 void rig_clear(struct rig *r, struct bpf_map *m);
 void rig_endpoint(struct rig *r, enum who w, enum hook at, uint32_t generation, bool v6, bool there);
+void rig_open(struct rig *r, bool on);			/* WEB's network to whoever routes to it */
+void rig_trust(struct rig *r, enum hook uplink, bool on);	/* by WEB's network */
 void rig_changed(struct rig *r);			/* as the engine says after a change of a table */
 void rig_publish(struct rig *r, enum who host, uint16_t host_port, uint8_t proto, enum who to, uint16_t port, uint32_t generation, bool v6,
 		 const struct kedge_publish *more);

@@ -21,6 +21,14 @@ check "the segment's router is its default route" has "$(ctr m1 ip route)" "defa
 check "inspect" has "$(kedge network inspect -f '{{.Driver}} {{.Options.parent}} {{json .Containers}}' seg)" "macvlan up0"
 check "a taken address" refused "Address already in use" kedge run --rm --network name=seg,ip=192.0.2.10 busybox true
 check "passthru wants the link alone" refused "network seg is already using parent interface up0" kedge network create -d macvlan --subnet 10.50.0.0/24 -o parent=up0 -o macvlan_mode=passthru x
+for mode in private vepa; do
+	kedge network create -d macvlan --subnet 10.50.0.0/24 -o parent=up0 -o macvlan_mode=$mode $mode >/dev/null
+	asleep --name p1 --network name=$mode,ip=10.50.0.11
+	check "$mode" has "$(nsenter --net="$run/netns/$(kedge inspect -f '{{.Id}}' p1)" ip -d link show eth0)" "macvlan mode $mode"
+	check "not to a neighbour by itself" sh -c "! '$builddir/kedge' -H 'unix://$sock' run --rm --network $mode busybox ping -c 1 -W 1 10.50.0.11"
+	kedge rm -f p1 >/dev/null
+	kedge network rm $mode >/dev/null
+done
 check "a mode nobody knows" refused "requested macvlan mode 'odd' is not valid" kedge network create -d macvlan -o parent=up0 -o macvlan_mode=odd x
 check "a parent that is not there" refused "invalid subinterface vlan name nosuch" kedge network create -d macvlan -o parent=nosuch x
 
@@ -33,6 +41,17 @@ if ip link add link up0 name probe0 type vlan id 2 2>/dev/null; then
 	client ip link set eth0.60 up
 	asleep --name t1 --network tagged
 	check "reaches a machine on the VLAN" ctr t1 ping -c 1 -W 2 10.60.0.100
+	check "another network on the VLAN that was made" kedge network create -d macvlan --subnet 10.61.0.0/24 -o parent=up0.60 second
+	check "the first goes" sh -c "'$builddir/kedge' -H 'unix://$sock' rm -f t1 && '$builddir/kedge' -H 'unix://$sock' network rm tagged"
+	check "the VLAN stays for the second" ip link show up0.60
+	engine_kill9
+	engine_start
+	check "a new engine, too" ip link show up0.60
+	kedge network create -d macvlan --subnet 10.60.0.0/24 -o parent=up0.60 tagged >/dev/null
+	kedge network rm second >/dev/null
+	check "handed on again" until_ok 5 sh -c 'ip -o link show up0.60 >/dev/null'
+	asleep --name t1 --network tagged
+	check "and reached" ctr t1 ping -c 1 -W 2 10.60.0.100
 else
 	echo "# VLANs are left out: this kernel has no 802.1Q"
 	kedge network create -d macvlan --subnet 10.60.0.0/24 -o parent=up0 tagged >/dev/null
@@ -41,14 +60,17 @@ fi
 
 if ip link add probe0 type dummy 2>/dev/null; then
 	ip link del probe0
-	check "without a parent" kedge network create -d macvlan --internal --subnet 10.70.0.0/24 lonely
+	check "without a parent" kedge network create -d macvlan --subnet 10.70.0.0/24 lonely
 	nobody=0
 else
+	check "without a parent: this kernel has no dummy interfaces" refused "dm-" kedge network create -d macvlan --subnet 10.70.0.0/24 x
 	echo "# the network without a parent is left out: this kernel has no dummy interfaces"
 	kedge network create -d macvlan --subnet 10.70.0.0/24 -o parent=up0 lonely >/dev/null
 	nobody=1
 fi
-check "internal ones have no parent" refused "an internal macvlan network has no parent interface" kedge network create -d macvlan --internal -o parent=up0 x
+check "an internal one with a parent" kedge network create -d macvlan --internal --subnet 10.71.0.0/24 -o parent=up0 inner
+check "has no way out" equal "$(kedge run --rm --network inner busybox ip route | grep -c default)" 0
+kedge network rm inner >/dev/null
 asleep --name o1 --network name=lonely,ip=10.70.0.5
 asleep --name o2 --network lonely
 check "neighbours reach each other" ctr o2 ping -c 1 -W 2 10.70.0.5
@@ -61,6 +83,15 @@ engine_start
 check "after a restart" ctr t1 ping -c 1 -W 2 10.70.0.5
 check "leaves" kedge network disconnect lonely t1
 check "the interface is gone" equal "$(ctr t1 ip -o link | grep -c eth1)" 0
-kedge rm -f m1 m2 t1 o1 o2 >/dev/null
+# Alone on its link, under the link's own address.
+ip link add up8 type veth peer name eth8 netns client
+ip link set up8 up
+client sh -c 'ip addr add 10.51.0.2/24 dev eth8; ip link set eth8 up'
+check "passthru" kedge network create -d macvlan --subnet 10.51.0.0/24 -o parent=up8 -o macvlan_mode=passthru through
+asleep --name pt --network through
+check "reaches the segment" until_ok 5 ctr pt ping -c 1 -W 1 10.51.0.2
+check "nobody else may have the link" refused "network through is already using parent interface up8" kedge network create -d macvlan --subnet 10.52.0.0/24 -o parent=up8 x
+kedge rm -f m1 m2 t1 o1 o2 pt >/dev/null
+kedge network rm through >/dev/null
 check "rm" equal "$(kedge network rm seg tagged lonely | wc -l)" 3
 check "the made interfaces go, the host's stays" until_ok 5 sh -c '! ip -br link | grep -Eq "^(up0.60|dm-)" && ip link show up0 >/dev/null'

@@ -9,7 +9,7 @@
  * next engine starts with fresh maps. Addresses are 16 bytes in network byte order, IPv4 mapped (::ffff:a.b.c.d); ports are in
  * network byte order.
  */
-#define KEDGE_ABI 5
+#define KEDGE_ABI 6
 
 struct kedge_addr {
 	__u32 w[4];
@@ -97,6 +97,7 @@ struct kedge_range_key {		/* LPM: a range of ports is cut into aligned blocks, a
 enum kedge_publish_flags {
 	KEDGE_PUBLISH_GUARDED = 1,	/* through the host's own firewall to the engine's listener */
 	KEDGE_PUBLISH_AFFINITY = 2,	/* lb: a client stays with its backend */
+	KEDGE_PUBLISH_TRUSTED = 8,	/* at the container's own address: for who comes by an interface of the table trusted */
 	KEDGE_PUBLISH_RANGE = 4,	/* one of many ports that no socket of their own keeps for us */
 };
 
@@ -138,11 +139,19 @@ enum kedge_net_flags {
 	KEDGE_NET_INTERNAL = 2,		/* no way out or in but to the bridge's own address */
 	KEDGE_NET_NO_ICC = 4,		/* its containers do not reach each other */
 	KEDGE_NET_ROUTED = 8,		/* out with their own addresses; in to published ports only, without translation */
+	KEDGE_NET_OPEN = 16,		/* in to everything of theirs, without translation */
+	KEDGE_NET_PING = 32,		/* in for ICMP's echoes, without translation */
+	KEDGE_NET_ELSEWHERE = 64,	/* the way out is another machine on the bridge, found by its MAC address */
+	KEDGE_NET_SOURCE = 128,		/* masquerade gives the address source */
 };
 
 struct kedge_net {
-	struct kedge_addr gateway;
+	struct kedge_addr gateway, source;
 	__u32 bridge_ifindex, flags;
+};
+
+struct kedge_trust {			/* packets that come by this uplink may go to trusted ports of the network's containers */
+	__u32 bridge_ifindex, ifindex;
 };
 
 struct kedge_source_addr_key {		/* an interface's own address, per family */

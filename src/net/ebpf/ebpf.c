@@ -166,13 +166,36 @@ static int ebpf_net_set(struct datapath *d, const struct dp_net *nw, struct err 
 {
 	struct kedge_net_key k = net_key(nw);
 	struct kedge_net v = {
-		.gateway = to_addr(&nw->gateway), .bridge_ifindex = nw->bridge_ifindex,
-		.flags = (nw->masquerade ? KEDGE_NET_MASQUERADE : 0u) | (nw->routed ? KEDGE_NET_ROUTED : 0u) | (nw->internal ? KEDGE_NET_INTERNAL : 0u) | (nw->icc ? 0u : KEDGE_NET_NO_ICC),
+		.gateway = to_addr(&nw->gateway), .source = to_addr(&nw->source), .bridge_ifindex = nw->bridge_ifindex,
+		.flags = (nw->masquerade ? KEDGE_NET_MASQUERADE : 0u) | (nw->routed ? KEDGE_NET_ROUTED : 0u) | (nw->internal ? KEDGE_NET_INTERNAL : 0u) |
+			 (nw->icc ? 0u : KEDGE_NET_NO_ICC) | (nw->open ? KEDGE_NET_OPEN : 0u) | (nw->ping ? KEDGE_NET_PING : 0u) |
+			 (nw->gateway_elsewhere ? KEDGE_NET_ELSEWHERE : 0u) | (addr_is_any(&nw->source) ? 0u : KEDGE_NET_SOURCE),
 	};
 
 	if (table_put(d, d->dp->maps.nets, &k, &v, e) < 0)
 		return -1;
 	return attach(d, nw->bridge_ifindex, false, d->dp->progs.kedge_bridge, &own_place, e);
+}
+
+static int ebpf_trust_set(struct datapath *d, uint32_t bridge_ifindex, uint32_t ifindex, bool on, struct err *e)
+{
+	struct kedge_trust k = { .bridge_ifindex = bridge_ifindex, .ifindex = ifindex };
+
+	return on ? table_put(d, d->dp->maps.trusted, &k, &(uint32_t){ 1 }, e) : table_del(d, d->dp->maps.trusted, &k);
+}
+
+static void trust_forget(struct datapath *d, uint32_t bridge_ifindex)
+{
+	int fd = bpf_map__fd(d->dp->maps.trusted);
+	struct kedge_trust k, next, *at = NULL;
+
+	while (bpf_map_get_next_key(fd, at, &next) == 0) {
+		if (next.bridge_ifindex == bridge_ifindex)
+			(void)table_del(d, d->dp->maps.trusted, &next);
+		else
+			k = next;
+		at = next.bridge_ifindex == bridge_ifindex ? at : &k;
+	}
 }
 
 static int ebpf_net_del(struct datapath *d, uint32_t bridge_ifindex, struct err *e)
@@ -182,6 +205,7 @@ static int ebpf_net_del(struct datapath *d, uint32_t bridge_ifindex, struct err 
 	struct kedge_net v;
 
 	(void)e;
+	trust_forget(d, bridge_ifindex);
 	attach_del(bridge_ifindex, false, &own_place);	/* of a bridge that may be another's, and stay */
 	/* One entry a family. */
 	while (bpf_map_get_next_key(fd, at, &next) == 0) {
@@ -281,7 +305,8 @@ static int ebpf_endpoint_set(struct datapath *d, const struct dp_endpoint *ep, s
 
 	memcpy(v.mac, ep->mac, 6);
 	memcpy(v.gw_mac, ep->gw_mac, 6);
-	if (table_put(d, d->dp->maps.endpoints, &k, &v, e) < 0)
+	if (table_put(d, d->dp->maps.endpoints, &k, &v, e) < 0 ||
+	    (ep->link_local && table_put(d, d->dp->maps.link_locals, &ep->host_ifindex, &v, e) < 0))
 		return -1;
 	if (attach(d, ep->host_ifindex, true, d->dp->progs.kedge_container, &own_place, e) < 0) {
 		(void)table_del(d, d->dp->maps.endpoints, &k);
@@ -296,6 +321,8 @@ static int ebpf_endpoint_del(struct datapath *d, const struct dp_endpoint *ep)
 	struct kedge_addr k = to_addr(&ep->addr);
 
 	publish_sources_del(d, ep->generation);
+	if (ep->link_local)
+		(void)table_del(d, d->dp->maps.link_locals, &ep->host_ifindex);
 	return table_del(d, d->dp->maps.endpoints, &k);
 }
 
@@ -322,7 +349,9 @@ static void ebpf_gc(struct datapath *d)
 	gc_map(d, d->dp->maps.lb_slots);
 	gc_map(d, d->dp->maps.source_lists);
 	gc_map(d, d->dp->maps.endpoints);
+	gc_map(d, d->dp->maps.link_locals);
 	gc_map(d, d->dp->maps.nets);
+	gc_map(d, d->dp->maps.trusted);
 	gc_map(d, d->dp->maps.locals);
 	gc_map(d, d->dp->maps.sources);
 	gc_map(d, d->dp->maps.ethers);
@@ -380,6 +409,7 @@ static void ebpf_purge(const char *pin_dir)
 
 const struct datapath_ops dp_ebpf = {
 	.name = "ebpf",
+	.routes = true,
 	.sctp = true,
 	/*
 	 * bpf_fib_lookup() answers only for interfaces that may forward. Nothing is forwarded because of it: what comes from a container and is not
@@ -393,6 +423,7 @@ const struct datapath_ops dp_ebpf = {
 	.purge = ebpf_purge,
 	.net_set = ebpf_net_set,
 	.net_del = ebpf_net_del,
+	.trust_set = ebpf_trust_set,
 	.uplink_set = ebpf_uplink_set,
 	.uplink_del = ebpf_uplink_del,
 	.addr_set = ebpf_addr_set,

@@ -190,6 +190,8 @@ static json_t *jpublish(json_t *o, const struct kedge_publish *v)
 	}
 	if (v->flags & KEDGE_PUBLISH_GUARDED)
 		json_object_set_new(o, "Guarded", json_true());
+	if (v->flags & KEDGE_PUBLISH_TRUSTED)
+		json_object_set_new(o, "Trusted", json_true());
 	if (v->flags & KEDGE_PUBLISH_AFFINITY)
 		json_object_set_new(o, "Affinity", json_true());
 	if (v->sources)
@@ -204,9 +206,25 @@ static json_t *one_net(const void *key, const void *value)
 	const struct kedge_net_key *k = key;
 	const struct kedge_net *v = value;
 
-	return json_pack("{s:o, s:o, s:o, s:b, s:b, s:b, s:b}", "Subnet", jprefix(&k->addr, k->prefix), "Gateway", jaddr(&v->gateway), "Bridge", jif(v->bridge_ifindex),
-			 "Masquerade", (v->flags & KEDGE_NET_MASQUERADE) != 0, "Internal", (v->flags & KEDGE_NET_INTERNAL) != 0, "ICC",
-			 !(v->flags & KEDGE_NET_NO_ICC), "Routed", (v->flags & KEDGE_NET_ROUTED) != 0);
+	json_t *o = json_pack("{s:o, s:o, s:o, s:b, s:b, s:b, s:b}", "Subnet", jprefix(&k->addr, k->prefix), "Gateway", jaddr(&v->gateway), "Bridge",
+			      jif(v->bridge_ifindex), "Masquerade", (v->flags & KEDGE_NET_MASQUERADE) != 0, "Internal",
+			      (v->flags & KEDGE_NET_INTERNAL) != 0, "ICC", !(v->flags & KEDGE_NET_NO_ICC), "Routed", (v->flags & KEDGE_NET_ROUTED) != 0);
+
+	if (v->flags & KEDGE_NET_OPEN)
+		json_object_set_new(o, "Open", json_true());
+	if (v->flags & KEDGE_NET_ELSEWHERE)
+		json_object_set_new(o, "GatewayElsewhere", json_true());
+	if (v->flags & KEDGE_NET_SOURCE)
+		json_object_set_new(o, "Source", jaddr(&v->source));
+	return o;
+}
+
+static json_t *one_trust(const void *key, const void *value)
+{
+	const struct kedge_trust *k = key;
+
+	(void)value;
+	return json_pack("{s:o, s:o}", "Bridge", jif(k->bridge_ifindex), "Interface", jif(k->ifindex));
 }
 
 static json_t *one_endpoint(const void *key, const void *value)
@@ -287,7 +305,8 @@ static json_t *table(const struct bpf_map *m, json_t *(*one)(const void *key, co
 
 json_t *ebpf_maps(struct datapath *d)
 {
-	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "nets", table(d->dp->maps.nets, one_net), "endpoints",
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "nets", table(d->dp->maps.nets, one_net), "trusted",
+			 table(d->dp->maps.trusted, one_trust), "endpoints",
 			 table(d->dp->maps.endpoints, one_endpoint), "published", table(d->dp->maps.published, one_published), "ranges",
 			 table(d->dp->maps.ranges, one_range), "locals", table(d->dp->maps.locals, one_local), "sources", table(d->dp->maps.sources, one_source),
 			 "lb_slots", table(d->dp->maps.lb_slots, one_slot), "source_lists", table(d->dp->maps.source_lists, one_list), "local_peers",

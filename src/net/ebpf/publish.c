@@ -118,6 +118,8 @@ static int sources_set(struct datapath *d, const struct dp_publish *p, struct ke
 
 	if (p->guarded)
 		v->flags |= KEDGE_PUBLISH_GUARDED;
+	if (p->trusted)
+		v->flags |= KEDGE_PUBLISH_TRUSTED;
 	if (!p->n_sources)
 		return 0;
 	v->sources = p->generation;

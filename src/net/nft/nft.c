@@ -68,15 +68,40 @@ static struct elem elem_addr_if(enum nft_set v4, enum nft_set v6, const struct i
 	return el;
 }
 
-static struct elem elem_subnet(const struct dp_net *n)
+/* A network's subnet in a set of such. */
+static struct elem elem_subnet(const struct dp_net *n, enum nft_set set4, enum nft_set set6)
 {
 	struct net_cidr c = { n->subnet, n->prefix }, base = cidr_base(&c);
 	struct in6_addr last = cidr_last(&c), end = addr_add(&last, 1);
-	struct elem el = { .set = addr_is4(&n->subnet) ? SET_MASQ4 : SET_MASQ6 };
+	bool v4 = addr_is4(&n->subnet);
+	struct elem el = { .set = v4 ? set4 : set6 };
 
 	(void)elem_put_addr(el.key, &base.addr);
-	memcpy(el.end, end.s6_addr + (el.set == SET_MASQ4 ? 12 : 0), el.set == SET_MASQ4 ? 4 : 16);
+	memcpy(el.end, end.s6_addr + (v4 ? 12 : 0), v4 ? 4 : 16);
+	if (set_data_len(el.set))
+		(void)elem_put_addr(el.data, &n->source);
 	return el;
+}
+
+/* Which of the sets of subnets a network is in. */
+enum { SUBNET_SETS = 4 };
+
+static bool in_subnet_set(const struct dp_net *n, int i, struct elem *ret)
+{
+	static const enum nft_set set4[SUBNET_SETS] = { SET_MASQ4, SET_OPEN4, SET_PING4, SET_SNAT4 };
+	static const enum nft_set set6[SUBNET_SETS] = { SET_MASQ6, SET_OPEN6, SET_PING6, SET_SNAT6 };
+	const bool in[SUBNET_SETS] = { n->masquerade, n->open, n->ping, n->masquerade && !addr_is_any(&n->source) };
+
+	if (!in[i])
+		return false;
+	*ret = elem_subnet(n, set4[i], set6[i]);
+	return true;
+}
+
+/* At the endpoint's own address: nothing is to be translated. */
+static bool is_own(const struct dp_publish *p)
+{
+	return addr_eq(&p->host_addr, &p->addr);
 }
 
 static struct elem elem_publish(const struct dp_publish *p)
@@ -85,9 +110,12 @@ static struct elem elem_publish(const struct dp_publish *p)
 	struct elem el = { .set = any ? (v4 ? SET_ANY4 : SET_ANY6) : (v4 ? SET_PUB4 : SET_PUB6) };
 	size_t at = any ? 0 : elem_put_addr(el.key, &p->host_addr);
 
+	if (is_own(p))
+		el.set = p->trusted ? (v4 ? SET_DIRECT4 : SET_DIRECT6) : (v4 ? SET_ROUTED4 : SET_ROUTED6);
 	el.key[at] = p->proto;
 	elem_put_port(el.key + at + 4, p->host_port);
-	elem_put_port(el.data + elem_put_addr(el.data, &p->addr), p->port);
+	if (set_data_len(el.set))
+		elem_put_port(el.data + elem_put_addr(el.data, &p->addr), p->port);
 	return el;
 }
 
@@ -121,10 +149,12 @@ static int net_elem(struct datapath *d, struct elem el, bool on)
 static int nft_net_set(struct datapath *d, const struct dp_net *n, struct err *e)
 {
 	struct dp_net *old = net_of(d, n->bridge_ifindex, addr_is4(&n->subnet));
+	struct elem el;
 	int r;
 
-	if (old && n->masquerade != old->masquerade && old->masquerade)
-		(void)net_elem(d, elem_subnet(old), false);
+	for (int i = 0; old && i < SUBNET_SETS; i++)
+		if (in_subnet_set(old, i, &el) && !in_subnet_set(n, i, &el))
+			(void)net_elem(d, el, false);
 	r = net_elem(d, elem_if(SET_BRIDGES, n->bridge_ifindex), true);
 	if (r == 0)
 		r = net_elem(d, elem_pair(n->bridge_ifindex), n->icc);
@@ -132,8 +162,9 @@ static int nft_net_set(struct datapath *d, const struct dp_net *n, struct err *e
 		r = net_elem(d, elem_if(SET_INTERNAL, n->bridge_ifindex), n->internal);
 	if (r == 0)
 		r = net_elem(d, elem_addr_if(SET_GW4, SET_GW6, &n->gateway, n->bridge_ifindex), n->internal);
-	if (r == 0 && n->masquerade)
-		r = net_elem(d, elem_subnet(n), true);
+	for (int i = 0; r == 0 && i < SUBNET_SETS; i++)
+		if (in_subnet_set(n, i, &el))
+			r = net_elem(d, el, true);
 	if (r == 0 && d->guard)
 		r = net_elem(d, elem_if(SET_GUARDS, n->bridge_ifindex), true);
 	if (r < 0) {
@@ -148,10 +179,43 @@ static int nft_net_set(struct datapath *d, const struct dp_net *n, struct err *e
 	return 0;
 }
 
+static struct elem elem_trust(uint32_t bridge, uint32_t uplink)
+{
+	struct elem el = elem_if(SET_TRUSTED, uplink);
+
+	elem_put_u32(el.key + 4, bridge);
+	return el;
+}
+
+static int nft_trust_set(struct datapath *d, uint32_t bridge_ifindex, uint32_t ifindex, bool on, struct err *e)
+{
+	int r = net_elem(d, elem_trust(bridge_ifindex, ifindex), on);
+
+	if (r < 0)
+		set_err(e, r, "cannot take a trusted interface into the table");
+	return r < 0 ? -1 : 0;
+}
+
+static void trust_forget(struct datapath *d, uint32_t bridge_ifindex)
+{
+	struct elem like = elem_trust(bridge_ifindex, 0);
+	const struct elem *x;
+	size_t it = 0;
+
+	while ((x = map_next(d->elems, &it, NULL)))
+		if (x->set == SET_TRUSTED && !memcmp(x->key + 4, like.key + 4, 4)) {
+			like = *x;
+			(void)elem_del(d, &like);
+			it = 0;		/* from the front: the table has changed */
+		}
+}
+
 static int nft_net_del(struct datapath *d, uint32_t ifindex, struct err *e)
 {
+	struct elem el;
 	int r = 0, k;
 
+	trust_forget(d, ifindex);
 	for (size_t i = 0; i < d->n_nets;) {
 		struct dp_net *n = &d->nets[i];
 
@@ -159,8 +223,9 @@ static int nft_net_del(struct datapath *d, uint32_t ifindex, struct err *e)
 			i++;
 			continue;
 		}
-		if (n->masquerade && (k = net_elem(d, elem_subnet(n), false)) < 0)
-			r = k;
+		for (int s = 0; s < SUBNET_SETS; s++)
+			if (in_subnet_set(n, s, &el) && (k = net_elem(d, el, false)) < 0)
+				r = k;
 		if (n->internal && (k = net_elem(d, elem_addr_if(SET_GW4, SET_GW6, &n->gateway, ifindex), false)) < 0)
 			r = k;
 		d->nets[i] = d->nets[--d->n_nets];
@@ -251,10 +316,10 @@ static bool is_ours(struct datapath *d, const struct dp_publish *p)
 	return !p->guarded && (!n || !n->internal);
 }
 
-/* There is no proxy for SCTP that could take what comes from the endpoint's own network. */
+/* There is no proxy for SCTP that could take what comes from the endpoint's own network, and its own address is nothing it is asked for at. */
 static bool has_near(const struct dp_publish *p)
 {
-	return p->proto != IPPROTO_SCTP;
+	return p->proto != IPPROTO_SCTP && !is_own(p);
 }
 
 static int nft_publish_set(struct datapath *d, const struct dp_publish *p, struct err *e)
@@ -456,8 +521,8 @@ static void nft_purge(const char *pin_dir)
 }
 
 const struct datapath_ops dp_nft = {
-	.name = "nft", .sctp = true, .past_input = true, .forwarding = true, .uplink_forwarding = true, .open = nft_open, .close = nft_close, .purge = nft_purge,
-	.net_set = nft_net_set, .net_del = nft_net_del, .uplink_set = nft_uplink_set, .uplink_del = nft_uplink_del,
+	.name = "nft", .routes = true, .sctp = true, .past_input = true, .forwarding = true, .uplink_forwarding = true, .open = nft_open, .close = nft_close, .purge = nft_purge,
+	.net_set = nft_net_set, .net_del = nft_net_del, .trust_set = nft_trust_set, .uplink_set = nft_uplink_set, .uplink_del = nft_uplink_del,
 	.addr_set = nft_addr_set, .addr_del = nft_addr_del, .endpoint_set = nft_endpoint_set, .endpoint_del = nft_endpoint_del,
 	.publish_set = nft_publish_set, .publish_del = nft_publish_del, .guard_set = nft_guard_set, .lb_set = nft_lb_set, .lb_del = nft_lb_del,
 	.holds_ranges = nft_holds_ranges, .gc = nft_gc, .flows = nft_flows, .drops_listen = nft_drops_listen, .info = nft_info,

@@ -19,6 +19,12 @@ enum nft_set {
 	SET_BRIDGES,		/* interface index of every bridge of ours */
 	SET_PAIRS,		/* (in, out): bridges whose endpoints may talk to each other */
 	SET_INTERNAL,		/* bridges without a way out or in */
+	SET_OPEN4, SET_OPEN6,	/* subnets whose addresses may be reached from outside; intervals */
+	SET_PING4, SET_PING6,	/* the same for ICMP alone */
+	SET_ROUTED4, SET_ROUTED6,	/* (endpoint's address, protocol, port): may be reached at that, untranslated */
+	SET_DIRECT4, SET_DIRECT6,	/* the same, from the interfaces of the next set */
+	SET_TRUSTED,		/* (uplink, bridge) */
+	SET_SNAT4, SET_SNAT6,	/* subnets -> the address their packets get on their way out; intervals */
 	SET_MASQ4, SET_MASQ6,	/* subnets whose packets get an address of the host's on their way out; intervals */
 	SET_GW4, SET_GW6,	/* (bridge's own address, the bridge) of internal networks */
 	SET_PUB4, SET_PUB6,	/* (host's address, protocol, port) -> (endpoint's address, port) */

@@ -43,9 +43,16 @@
  *                                              ct status dnat, ip daddr @limited4,
  *                                                  ip daddr . ip saddr != @sources4                            count source-not-allowed, drop
  *                                              oif @bridges, ct status dnat                                    accept
+ *                                              iif != @bridges, ip daddr @open4                                accept
+ *                                              iif != @bridges, ip daddr @ping4, l4proto icmp                  accept
+ *                                              ip daddr . l4proto . th dport @routed4, ip daddr @limited4,
+ *                                                  ip daddr . ip saddr != @sources4                            count source-not-allowed, drop
+ *                                              ip daddr . l4proto . th dport @routed4, iif != @bridges         accept
+ *                                              the same two for @direct4, with iif . oif @trusted
  *                                              iif @bridges, oif @bridges                                      count isolated, drop
  *                                              oif @bridges                                                    count unpublished, drop
- *   chain postrouting nat postrouting 100      ip saddr @masq4, oif != @bridges                                masquerade
+ *   chain postrouting nat postrouting 100      oif != @bridges, snat to ip saddr map @snat4
+ *                                              ip saddr @masq4, oif != @bridges                                masquerade
  *                                              l4proto sctp, iif . oif @pairs, ct status dnat                  masquerade
  *
  * "count X, drop" is a chain of its own, drop-X: what drops also logs to a group of netfilter's, for whoever listens (drops.c), as long as the limit all
@@ -87,6 +94,17 @@ static const struct {
 	[SET_BRIDGES] = { "bridges", 4, 0, false, T_IF, 0 },
 	[SET_PAIRS] = { "pairs", 8, 0, false, T2(T_IF, T_IF), 0 },
 	[SET_INTERNAL] = { "internal", 4, 0, false, T_IF, 0 },
+	[SET_OPEN4] = { "open4", 4, 0, true, T_IP4, 0 },
+	[SET_OPEN6] = { "open6", 16, 0, true, T_IP6, 0 },
+	[SET_PING4] = { "ping4", 4, 0, true, T_IP4, 0 },
+	[SET_PING6] = { "ping6", 16, 0, true, T_IP6, 0 },
+	[SET_ROUTED4] = { "routed4", 12, 0, false, T3(T_IP4, T_PROTO, T_PORT), 0 },
+	[SET_ROUTED6] = { "routed6", 24, 0, false, T3(T_IP6, T_PROTO, T_PORT), 0 },
+	[SET_DIRECT4] = { "direct4", 12, 0, false, T3(T_IP4, T_PROTO, T_PORT), 0 },
+	[SET_DIRECT6] = { "direct6", 24, 0, false, T3(T_IP6, T_PROTO, T_PORT), 0 },
+	[SET_TRUSTED] = { "trusted", 8, 0, false, T2(T_IF, T_IF), 0 },
+	[SET_SNAT4] = { "snat4", 4, 4, true, T_IP4, T_IP4 },
+	[SET_SNAT6] = { "snat6", 16, 16, true, T_IP6, T_IP6 },
 	[SET_MASQ4] = { "masq4", 4, 0, true, T_IP4, 0 },
 	[SET_MASQ6] = { "masq6", 16, 0, true, T_IP6, 0 },
 	[SET_GW4] = { "gw4", 8, 0, false, T2(T_IP4, T_IF), 0 },
@@ -313,6 +331,16 @@ static void x_masquerade(struct rule *ru)
 	nftnl_rule_add_expr(ru->r, nftnl_expr_alloc("masq"));
 }
 
+static void x_snat(struct rule *ru, bool v4)
+{
+	struct nftnl_expr *x = nftnl_expr_alloc("nat");
+
+	nftnl_expr_set_u32(x, NFTNL_EXPR_NAT_TYPE, NFT_NAT_SNAT);
+	nftnl_expr_set_u32(x, NFTNL_EXPR_NAT_FAMILY, v4 ? NFPROTO_IPV4 : NFPROTO_IPV6);
+	nftnl_expr_set_u32(x, NFTNL_EXPR_NAT_REG_ADDR_MIN, DATA);
+	nftnl_rule_add_expr(ru->r, x);
+}
+
 static void x_dnat(struct rule *ru, bool v4)
 {
 	struct nftnl_expr *x = nftnl_expr_alloc("nat");
@@ -494,6 +522,57 @@ static void drop_rules(struct datapath *d, struct batch *b)
 	}
 }
 
+/* Packets for an endpoint's own address and port, from outside. */
+static void at_own_address(struct datapath *d, struct batch *b, bool v4, bool trusted)
+{
+	enum nft_set ports = trusted ? (v4 ? SET_DIRECT4 : SET_DIRECT6) : (v4 ? SET_ROUTED4 : SET_ROUTED6);
+
+	for (int limited = d->can & CAN_SOURCES ? 1 : 0; limited >= 0; limited--) {
+		struct rule ru = rule_in(d, b, "forward");
+
+		(void)x_target(&ru, v4, false);
+		x_lookup(&ru, ports, false);
+		if (limited) {
+			x_lookup(&ru, v4 ? SET_LIMITED4 : SET_LIMITED6, false);
+			x_addr(&ru, v4, false, KEY + (v4 ? 1 : 4));
+			x_lookup(&ru, v4 ? SET_SOURCES4 : SET_SOURCES6, true);
+			x_drop(&ru, DROP_SOURCE);
+		} else if (trusted) {
+			x_meta(&ru, NFT_META_IIF, KEY);
+			x_meta(&ru, NFT_META_OIF, KEY + 1);
+			x_lookup(&ru, SET_TRUSTED, false);
+			x_verdict(&ru, NF_ACCEPT);
+		} else {
+			on_interface(&ru, NFT_META_IIF, SET_BRIDGES, true);
+			x_verdict(&ru, NF_ACCEPT);
+		}
+		rule_put(&ru);
+	}
+}
+
+/* What of a network may be reached by its own addresses. */
+static void from_outside(struct datapath *d, struct batch *b, bool v4)
+{
+	const uint8_t icmp = v4 ? IPPROTO_ICMP : IPPROTO_ICMPV6;
+
+	for (int ping = 0; ping < 2; ping++) {
+		struct rule ru = rule_in(d, b, "forward");
+
+		on_interface(&ru, NFT_META_IIF, SET_BRIDGES, true);
+		on_family(&ru, v4);
+		if (ping) {
+			x_meta(&ru, NFT_META_L4PROTO, KEY);
+			x_cmp(&ru, KEY, NFT_CMP_EQ, &icmp, 1);
+		}
+		x_addr(&ru, v4, true, KEY);
+		x_lookup(&ru, ping ? (v4 ? SET_PING4 : SET_PING6) : (v4 ? SET_OPEN4 : SET_OPEN6), false);
+		x_verdict(&ru, NF_ACCEPT);
+		rule_put(&ru);
+	}
+	for (int trusted = 0; trusted < 2; trusted++)
+		at_own_address(d, b, v4, trusted);
+}
+
 static void rules(struct datapath *d, struct batch *b)
 {
 	static const uint8_t link_mask[16] = { 0xff, 0xc0 }, link_net[16] = { 0xfe, 0x80 };
@@ -569,6 +648,8 @@ static void rules(struct datapath *d, struct batch *b)
 	x_ct(&ru, NFT_CT_STATUS, IPS_DST_NAT);
 	x_verdict(&ru, NF_ACCEPT);
 	rule_put(&ru);
+	for (int v4 = 1; v4 >= 0; v4--)
+		from_outside(d, b, v4);
 	ru = rule_in(d, b, "forward");
 	on_interface(&ru, NFT_META_IIF, SET_BRIDGES, false);
 	on_interface(&ru, NFT_META_OIF, SET_BRIDGES, false);
@@ -580,6 +661,13 @@ static void rules(struct datapath *d, struct batch *b)
 	rule_put(&ru);
 
 	for (int v4 = 1; v4 >= 0; v4--) {
+		ru = rule_in(d, b, "postrouting");
+		on_interface(&ru, NFT_META_OIF, SET_BRIDGES, true);
+		on_family(&ru, v4);
+		x_addr(&ru, v4, false, KEY);
+		x_lookup(&ru, v4 ? SET_SNAT4 : SET_SNAT6, false);
+		x_snat(&ru, v4);
+		rule_put(&ru);
 		ru = rule_in(d, b, "postrouting");
 		on_family(&ru, v4);
 		x_addr(&ru, v4, false, KEY);
