@@ -25,6 +25,7 @@ libengine_a_SOURCES = \
 	src/engine/inspect.c \
 	src/engine/join.c \
 	src/engine/limits.c \
+	src/engine/links.c src/engine/links.h \
 	src/engine/list.c src/engine/published.c \
 	src/engine/logopt.c src/engine/logopt.h \
 	src/engine/logs.c \

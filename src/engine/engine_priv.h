@@ -153,6 +153,7 @@ struct spec_in {
 	const unsigned *groups;
 	size_t n_groups;
 	const char *home;		/* HOME when the environment has none */
+	const json_t *links;		/* variables of links, which the container's own win over; NULL: none */
 	const json_t *mounts;		/* mount points (mounts.h) */
 	const char *bundle;		/* where sources are prepared; NULL: nowhere yet */
 	pid_t ipc_pid, pid_pid;		/* whose namespace is joined; 0 */

@@ -2,6 +2,7 @@
 /* From an ExecConfig to the runtime's "process". The user is looked up in the image's files: a worker does that. */
 #include "engine/apparmor.h"
 #include "engine/engine_priv.h"
+#include "engine/links.h"
 
 #include <string.h>
 
@@ -9,6 +10,7 @@ struct making {
 	struct work work;
 	char *dir, *hostname;
 	char **layers;
+	json_t *links;			/* links_env() */
 	json_t *config, *host;		/* of the container; their content does not change after creation */
 	json_t *exec;
 	char *text;
@@ -33,7 +35,7 @@ static void make(struct work *w)
 	struct making *m = CONTAINER_OF(w, struct making, work);
 	char *upper CLEANUP(mem_freep) = mem_printf("%s/upper", m->dir);
 	const char *user = json_str(m->exec, "User", "");
-	struct spec_in in = { .config = m->config, .host = m->host, .hostname = m->hostname };
+	struct spec_in in = { .config = m->config, .host = m->host, .links = m->links, .hostname = m->hostname };
 	struct user_ids ids = { 0 };
 	json_t *p;
 
@@ -63,6 +65,7 @@ static void made(struct work *w)
 	free(m->dir);
 	free(m->hostname);
 	strv_free(m->layers);
+	json_decref(m->links);
 	json_decref(m->config);
 	json_decref(m->host);
 	json_decref(m->exec);
@@ -78,6 +81,7 @@ void exec_process(struct container *c, const json_t *exec, void (*done)(void *us
 	m->dir = container_dir(c);
 	m->hostname = mem_strdup(*hostname ? hostname : c->en->hostname);
 	m->layers = im ? image_layers(c->en->images, im) : NULL;
+	m->links = links_env(c);
 	m->config = json_incref(doc_config(c));
 	m->host = json_incref(doc_host(c));
 	m->exec = json_deep_copy(exec);

@@ -4,6 +4,7 @@
  * place, line by line: what the container's own programs wrote there stays.
  */
 #include "engine/endpoints.h"
+#include "engine/links.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,24 +26,12 @@ static void hosts_line(struct buf *b, const char *addr, const char *hostname, co
 		buf_printf(b, "%s\t%s.%s %s\n", addr, hostname, domain, hostname);
 }
 
-/* "target:alias"; false when the target cannot be reached by it. */
-static bool link_line(const struct container *c, const char *link, const char *only, struct buf *b)
+static void link_line(const struct link *l, struct buf *b)
 {
-	CLEANUP(mem_freep) char *name = mem_strndup(link, strcspn(link, ":"));
-	const char *alias = strchr(link, ':') ? strchr(link, ':') + 1 : name, *ip;
-	struct container *t = engine_find(c->en, name, NULL);
-	const char *bridge = t ? json_str(json_obj(json_obj(t->doc, "Networks"), "bridge"), "NetworkID", "") : "";
+	const char *name = container_name(l->target);
 
-	if (only && (!t || !str_eq(t->id, only)))
-		return true;
-	ip = t && *bridge ? json_str(endpoint_record(t, bridge), "IPAddress", "") : "";
-	if (!*ip)
-		return false;
-	if (*alias == '/')
-		alias++;
-	buf_printf(b, "%s\t%s %s%s%s\n", ip, alias, json_str(doc_config(t), "Hostname", ""), str_eq(alias, container_name(t)) ? "" : " ",
-		   str_eq(alias, container_name(t)) ? "" : container_name(t));
-	return true;
+	buf_printf(b, "%s\t%s %s%s%s\n", l->ip, l->alias, json_str(doc_config(l->target), "Hostname", ""), str_eq(l->alias, name) ? "" : " ",
+		   str_eq(l->alias, name) ? "" : name);
 }
 
 int hosts_of(const struct container *c, struct buf *b, struct err *e)
@@ -58,11 +47,11 @@ int hosts_of(const struct container *c, struct buf *b, struct err *e)
 	if (!str_eq(doc_network(c), "bridge"))
 		return 0;
 	json_array_foreach(json_arr(doc_host(c), "Links"), i, v) {
-		const char *link = json_string_value(v), *colon = strchr(link, ':');
+		struct link l = link_of(c, json_string_value(v));
 
-		if (!link_line(c, link, NULL, b))
-			return err_set(e, ERR_CONFLICT, "Cannot link to a non running container: /%.*s AS /%s/%s", (int)strcspn(link, ":"), link, container_name(c),
-				       colon ? colon + 1 : link);
+		if (link_check(c, &l, e) < 0)
+			return -1;
+		link_line(&l, b);
 	}
 	return 0;
 }
@@ -179,14 +168,13 @@ void hosts_relink(struct container *t)
 		if (c == t || c->phase != PHASE_RUNNING || !str_eq(doc_network(c), "bridge"))
 			continue;
 		json_array_foreach(json_arr(doc_host(c), "Links"), i, v) {
-			const char *link = json_string_value(v), *colon = strchr(link, ':');
+			struct link l = link_of(c, json_string_value(v));
 			struct buf b = BUF_INIT;
 
-			if (!link_line(c, link, t->id, &b) || !b.len) {
-				buf_done(&b);
+			if (l.target != t || !*l.ip)
 				continue;
-			}
-			edit(c, b.data, strv_add(NULL, colon ? colon + 1 : link));
+			link_line(&l, &b);
+			edit(c, b.data, strv_add(NULL, l.alias));
 		}
 	}
 }

@@ -4,6 +4,7 @@
 
 #include "engine/apparmor.h"
 #include "engine/endpoints.h"
+#include "engine/links.h"
 #include "engine/mounts.h"
 #include "engine/published.h"
 #include "engine/size.h"
@@ -65,6 +66,8 @@ int engine_inspect(struct engine *en, const char *ref, bool size, struct buf *b,
 	execs = exec_ids(c);
 	config = published_config(doc_config(c));
 	host = published_host(doc_host(c));
+	if (json_array_size(json_arr(host, "Links")))
+		doc_set(host, "Links", links_shown(c));
 	(void)buf_addc(b, '{');
 	jsonw_key_str(b, "Id", c->id);
 	key_of_doc(b, c, "Created");

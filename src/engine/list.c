@@ -22,7 +22,7 @@ static void write_port(void *user, const char *ip, unsigned port, unsigned host_
 	if (ip)
 		jsonw_key_str(b, "IP", ip);
 	jsonw_key_i64(b, "PrivatePort", port);
-	if (ip)
+	if (host_port)
 		jsonw_key_i64(b, "PublicPort", host_port);
 	jsonw_key_str(b, "Type", proto);
 	(void)buf_addc(b, '}');

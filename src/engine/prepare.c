@@ -4,6 +4,7 @@
 
 #include "engine/defaults.h"
 #include "engine/endpoints.h"
+#include "engine/links.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -83,6 +84,7 @@ struct prepare *prepare_new(struct container *c, bool late_net, struct err *e)
 	p->host = json_incref(doc_host(c));
 	p->args = json_incref(json_object_get(c->doc, "Args"));
 	p->mounts = json_incref(doc_mounts(c));
+	p->links = links_env(c);
 	p->path = json_str(c->doc, "Path", "");
 	p->late_net = late_net;
 	p->netns = late_net ? net_sandbox_path(c->en->net, c->id) : mem_strdup(json_str(c->net, "NetNS", ""));
@@ -115,6 +117,7 @@ void prepare_free(struct prepare *p)
 	free(p->files);
 	free(p->hosts);
 	free(p->gateway);
+	json_decref(p->links);
 	free(p->cgroup);
 	log_plan_done(&p->log);
 	strv_free(p->layers);
@@ -263,7 +266,7 @@ static int prepare_all(struct prepare *p)
 	char *upper CLEANUP(mem_freep) = mem_printf("%s/upper", p->dir), *bundle CLEANUP(mem_freep) = prepare_bundle(p);
 	char *rootfs CLEANUP(mem_freep) = mem_printf("%s/rootfs", bundle);
 	struct user_ids ids = { 0 };
-	struct spec_in in = { .id = p->id, .config = p->config, .host = p->host, .path = p->path, .args = p->args, .rootfs = rootfs,
+	struct spec_in in = { .id = p->id, .config = p->config, .host = p->host, .path = p->path, .args = p->args, .links = p->links, .rootfs = rootfs,
 			      .netns = p->netns, .hostname = p->hostname, .files = p->files, .cgroups_path = p->cgroup, .mounts = p->mounts, .bundle = bundle,
 			      .ipc_pid = p->ipc_pid, .pid_pid = p->pid_pid, .idmap = p->idmap.size ? &p->idmap : NULL };
 	json_t *spec = NULL;

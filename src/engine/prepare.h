@@ -16,6 +16,7 @@ struct prepare {
 	char *hosts;			/* the lines of its networks and links */
 	char *gateway;			/* what "host-gateway" stands for */
 	char **layers;
+	json_t *links;			/* links_env() */
 	json_t *config, *host, *args, *mounts;	/* references; their content does not change after creation */
 	pid_t ipc_pid, pid_pid;		/* whose namespaces are joined; 0 */
 	struct engine_idmap idmap;	/* size 0: none */

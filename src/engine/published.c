@@ -76,7 +76,7 @@ static void on_published(void *user, const struct net_published *p)
 		unsigned port = p->port + i;
 
 		seen[port / 8] |= (unsigned char)(1 << port % 8);
-		l->fn(l->user, p->host_ip, port, p->host_port + i, p->proto);
+		l->fn(l->user, p->host_ip, port, p->host_port ? p->host_port + i : 0, p->proto);
 	}
 }
 
@@ -98,7 +98,7 @@ void published_each(const struct container *c, published_fn *fn, void *user)
 	const char *key;
 	json_t *v;
 
-	if (c->phase != PHASE_RUNNING || (!json_array_size(json_arr(c->net, "Binds")) && !json_object_size(json_obj(doc_config(c), "ExposedPorts"))))
+	if (c->phase != PHASE_RUNNING || (!json_array_size(json_arr(c->net, "Binds")) && !json_array_size(json_arr(c->net, "Routed")) && !json_object_size(json_obj(doc_config(c), "ExposedPorts"))))
 		return;
 	l = mem_zalloc(sizeof(*l));
 	l->fn = fn;

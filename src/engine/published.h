@@ -10,7 +10,7 @@ void published_fold(json_t *config, json_t *host);
 json_t *published_config(const json_t *config);
 json_t *published_host(const json_t *host);
 json_t *published_settings(const struct container *c);	/* NetworkSettings.Ports of an inspection; new reference */
-/* Each port of a running container as a list shows them: published ones, then those only exposed (host_ip NULL, host_port 0). */
+/* Each port of a running container as a list shows them: published ones (host_port 0: routed), then those only exposed (host_ip NULL). */
 typedef void published_fn(void *user, const char *host_ip, unsigned port, unsigned host_port, const char *proto);
 void published_each(const struct container *c, published_fn *fn, void *user);
 

@@ -70,7 +70,8 @@ static json_t *make_env(const struct spec_in *in)
 	const json_t *own = json_arr(in->config, "Env");
 	char *host CLEANUP(mem_freep) = mem_printf("HOSTNAME=%s", in->hostname ? in->hostname : "");
 	char *home CLEANUP(mem_freep) = mem_printf("HOME=%s", in->home ? in->home : "/");
-	json_t *env = json_array();
+	json_t *env = json_array(), *v;
+	size_t i;
 
 	if (!env_has(own, "PATH"))
 		add(env, json_string(default_path));
@@ -78,6 +79,12 @@ static json_t *make_env(const struct spec_in *in)
 		add(env, json_string(host));
 	if (json_flag(in->config, "Tty", false) && !env_has(own, "TERM"))
 		add(env, json_string("TERM=xterm"));
+	json_array_foreach(in->links, i, v) {
+		CLEANUP(mem_freep) char *name = mem_strndup(json_string_value(v), strcspn(json_string_value(v), "="));
+
+		if (!env_has(own, name))
+			json_array_append(env, v);
+	}
 	json_array_extend(env, (json_t *)own);
 	if (!env_has(own, "HOME"))
 		add(env, json_string(home));

@@ -111,7 +111,8 @@ struct net_sandbox_spec {
  * spec is copied.
  */
 typedef void net_record_done(void *user, json_t *record, const struct err *e);
-/* The published ports of a record, in runs of count ports from port and host_port on; one that is on every address comes once a family. Pure. */
+/* The published ports of a record, in runs of count ports from port and host_port on; one that is on every address comes once a family. Ports of
+ * routed networks are there too, with host_port 0. Pure. */
 struct net_published {
 	const char *proto;		/* "tcp" */
 	const char *host_ip;

@@ -13,7 +13,8 @@
 
 /*
  * A sandbox's record: the document the engine keeps. "Binds" are the published ports, in runs: [protocol, container port, host port, host address as it
- * was asked for, how many (may be missing: 1)]. "Generation" goes back to the data path at adoption, so that flows of before the restart stay valid.
+ * was asked for, how many (may be missing: 1)]. "Routed" are those opened at the container's own addresses: [protocol, port, how many, families wanted,
+ * families in which they are (1 IPv4, 2 IPv6)]. "Generation" goes back to the data path at adoption, so that flows of before the restart stay valid.
  */
 static const char *asked_for(const struct port_bound *b, char *out)
 {
@@ -191,11 +192,28 @@ int record_ports(const json_t *record, struct net_port **ret, size_t *n, struct 
 	return 0;
 }
 
+static void routed_each(const json_t *record, void (*fn)(void *user, const struct net_published *p), void *user)
+{
+	json_t *b;
+	size_t i;
+
+	json_array_foreach(json_arr(record, "Routed"), i, b)
+		for (int family = 1; family <= 2; family++) {
+			struct net_published x = { .proto = proto_text((uint8_t)json_integer_value(json_array_get(b, 0))), .host_ip = family == 1 ? "0.0.0.0" : "::",
+						   .port = (uint16_t)json_integer_value(json_array_get(b, 1)),
+						   .count = (unsigned)json_integer_value(json_array_get(b, 2)) };
+
+			if (json_integer_value(json_array_get(b, 4)) & family)
+				fn(user, &x);
+		}
+}
+
 void net_record_ports_each(const json_t *record, void (*fn)(void *user, const struct net_published *p), void *user)
 {
 	struct net_port p;
 	json_t *b;
 	size_t i;
+
 
 	json_array_foreach(json_arr(record, "Binds"), i, b) {
 		struct net_published x;
@@ -210,6 +228,7 @@ void net_record_ports_each(const json_t *record, void (*fn)(void *user, const st
 		x.host_ip = "::";
 		fn(user, &x);
 	}
+	routed_each(record, fn, user);
 }
 
 static void on_port(void *user, const struct net_published *p)
@@ -221,7 +240,9 @@ static void on_port(void *user, const struct net_published *p)
 		json_t *list, *one = json_object();
 
 		(void)snprintf(key, sizeof(key), "%u/%s", p->port + i, p->proto);
-		(void)snprintf(text, sizeof(text), "%u", p->host_port + i);
+		text[0] = '\0';
+		if (p->host_port)
+			(void)snprintf(text, sizeof(text), "%u", p->host_port + i);
 		list = json_object_get(ports, key);
 		if (!list) {
 			list = json_array();

@@ -60,6 +60,7 @@ struct sandbox {
 	struct routed_port {		/* opened at the container's own address: sandbox_routed.c */
 		uint8_t proto;
 		uint16_t port, count;
+		bool family[2];		/* which of its addresses: IPv4, IPv6 */
 	} *routed;
 	size_t n_routed;
 	char **nameservers;		/* those asked for; NULL: the host's */

@@ -540,7 +540,7 @@ try:
     ep("EndpointSettings.IPAMConfig", "ip -4 addr show eth0", lambda got: "inet 10.77.0.77/24" in got, {"IPAMConfig": {"IPv4Address": "10.77.0.77"}})
     ep("EndpointIPAMConfig.IPv4Address", "ip -4 addr show eth0", lambda got: "inet 10.77.0.78/24" in got, {"IPAMConfig": {"IPv4Address": "10.77.0.78"}})
     ep("EndpointIPAMConfig.IPv6Address", "ip -6 addr show eth0", lambda got: "fd77::77/64" in got, {"IPAMConfig": {"IPv6Address": "fd77::77"}})
-    refused("EndpointIPAMConfig.LinkLocalIPs", "link-local addresses are not supported", {".NetworkMode": "fields", ":fields": {"IPAMConfig": {"LinkLocalIPs": ["169.254.1.1"]}}})
+    ep("EndpointIPAMConfig.LinkLocalIPs", "ip -4 addr show eth0", lambda got: "inet 169.254.1.1/16" in got, {"IPAMConfig": {"LinkLocalIPs": ["169.254.1.1"]}})
     ep("EndpointSettings.MacAddress", "cat /sys/class/net/eth0/address", "02:42:00:00:00:08", {"MacAddress": "02:42:00:00:00:08"})
     ep("EndpointSettings.Aliases", "ping -c 1 -W 5 second-name >/dev/null && echo found", "found", {"Aliases": ["second-name"]})
     ep("EndpointSettings.DriverOpts", "cat /proc/sys/net/ipv4/conf/eth0/log_martians", "1", {"DriverOpts": {"com.docker.network.endpoint.sysctls": "net.ipv4.conf.IFNAME.log_martians=1"}})

@@ -5,6 +5,7 @@ NETWORKS_TESTS = \
 	tests/system/networks_proxy.sh \
 	tests/system/networks_docker.sh \
 	tests/system/networks_kill.sh \
+	tests/system/networks_links.sh \
 	tests/system/networks_options.sh \
 	tests/system/networks_macvlan.sh \
 	tests/system/networks_churn.sh

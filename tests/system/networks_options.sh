@@ -146,6 +146,26 @@ routed_ones() {
 	check "ICMP" pings 10.91.0.9
 	check "over IPv6" pings fd00:91::9
 	check "out with its own address" equal "$(comes_from r1)" 10.91.0.9
+	check "port shows both families, without a port of the host" equal "$(kedge port r1 | tr '\n' ' ')" "80/tcp -> 0.0.0.0: 80/tcp -> [::]: "
+	kedge network create --ipv6 --subnet 10.90.0.0/24 --subnet fd00:90::/64 -o ${M}v6=routed mixed >/dev/null
+	serves r2 --network name=mixed,ip6=fd00:90::9 -p 8098:80
+	check "routed in one family: the other is translated" gets http://192.0.2.1:8098/
+	check "and this one is not" gets 'http://[fd00:90::9]/'
+	check "not held on the host" barred 'http://[2001:db8:1::1]:8098/'
+	check "port says which" equal "$(kedge port r2 | tr '\n' ' ')" "80/tcp -> 0.0.0.0:8098 80/tcp -> [::]: "
+	check "inspect" equal "$(kedge inspect -f '{{json .NetworkSettings.Ports}}' r2)" '{"80/tcp":[{"HostIp":"0.0.0.0","HostPort":"8098"},{"HostIp":"::","HostPort":""}]}'
+	check "the list" has "$(api http://localhost/v1.50/containers/json?filters=%7B%22name%22:%5B%22r2%22%5D%7D)" '{"IP":"::","PrivatePort":80,"Type":"tcp"}'
+	check "ps" equal "$(kedge ps -f name=r2 --format '{{.Ports}}')" "0.0.0.0:8098->80/tcp, [::]:0->80/tcp"
+	! docker_recent || check "docker's words" equal "$(docker -H "unix://$sock" ps -f name=r2 --format '{{.Ports}}') $(docker -H "unix://$sock" port r2 | tr '\n' ' ')" "0.0.0.0:8098->80/tcp, [::]:0->80/tcp 80/tcp -> 0.0.0.0:8098 80/tcp -> [::]: "
+	kedge rm -f r2 >/dev/null
+	kedge network rm mixed >/dev/null
+	kedge network create --ipv6 -o ${M}v4=routed -o ${M}v6=routed open2 >/dev/null
+	serves r3 --network open2 -p 0.0.0.0::80
+	check "a binding of one family opens that one" equal "$(kedge port r3)" "80/tcp -> 0.0.0.0:"
+	check "IPv4" gets "http://$(kedge inspect -f '{{.NetworkSettings.Networks.open2.IPAddress}}' r3)/"
+	check "not IPv6" barred "http://[$(kedge inspect -f '{{.NetworkSettings.Networks.open2.GlobalIPv6Address}}' r3)]/"
+	kedge rm -f r3 >/dev/null
+	kedge network rm open2 >/dev/null
 
 	# --- an address to leave with
 	check "$dp: host_ipv4" kedge network create --subnet 10.99.0.0/24 -o com.docker.network.host_ipv4=203.0.113.5 snat
