@@ -62,6 +62,18 @@ const char *json_at(const json_t *arr, size_t i)
 	return json_string_value(json_array_get(arr, i));
 }
 
+char **json_words(const json_t *o, const char *key)
+{
+	char **v = NULL;
+	json_t *s;
+	size_t i;
+
+	json_array_foreach(json_arr(o, key), i, s)
+		if (json_is_string(s))
+			v = strv_add(v, json_string_value(s));
+	return v;
+}
+
 json_t *json_path(const json_t *o, const char *dotted)
 {
 	char part[128];

@@ -16,6 +16,8 @@ bool json_flag(const json_t *o, const char *key, bool def);
 json_t *json_obj(const json_t *o, const char *key);	/* borrowed; NULL unless an object */
 json_t *json_arr(const json_t *o, const char *key);	/* borrowed; NULL unless an array */
 const char *json_at(const json_t *arr, size_t i);	/* string element or NULL */
+/* The strings of a list, for strv_free(); what is none is left out, NULL: there are none. */
+char **json_words(const json_t *o, const char *key);
 json_t *json_path(const json_t *o, const char *dotted);	/* borrowed "HostConfig.PortBindings" or NULL */
 
 /* Depth is limited to 128 and duplicate keys keep the last. NULL with "what: line L column C: ..." in e (ERR_INVALID). */

@@ -325,24 +325,13 @@ static char **names_of(const struct container *c, const char *network, const jso
 	return v;
 }
 
-static char **words_of(const json_t *o, const char *key)
-{
-	char **v = NULL;
-	json_t *a;
-	size_t i;
-
-	json_array_foreach(json_arr(o, key), i, a)
-		v = strv_add(v, json_string_value(a));
-	return v;
-}
-
 void endpoint_spec(const struct container *c, const char *network, const json_t *ep, struct endpoint_want *w)
 {
 	const json_t *ipam = json_obj(ep, "IPAMConfig");
 
 	w->names = names_of(c, network, ep);
-	w->links = words_of(ep, "Links");
-	w->link_local = words_of(ipam, "LinkLocalIPs");
+	w->links = json_words(ep, "Links");
+	w->link_local = json_words(ipam, "LinkLocalIPs");
 	w->spec = (struct net_endpoint_spec){
 		.network = json_str(ep, "NetworkID", network), .ip = json_str(ipam, "IPv4Address", NULL), .ip6 = json_str(ipam, "IPv6Address", NULL),
 		.mac = json_str(ep, "MacAddress", NULL), .ifname = json_str(json_obj(ep, "DriverOpts"), ifname_key, NULL),

@@ -32,18 +32,6 @@ static json_t *list_of(char *const *v)
 	return list;
 }
 
-static char **list_read(const json_t *o, const char *key)
-{
-	char **v = NULL;
-	json_t *s;
-	size_t i;
-
-	json_array_foreach(json_arr(o, key), i, s)
-		if (json_is_string(s))
-			v = strv_add(v, json_string_value(s));
-	return v;
-}
-
 static json_t *endpoint_record(const struct endpoint *ep)
 {
 	char addr[2][ADDR_TEXT] = { "", "" }, gw[2][ADDR_TEXT] = { "", "" }, mac[18] = "";
@@ -125,9 +113,9 @@ static int endpoint_read(const json_t *o, struct sandbox *s, struct err *e)
 	ep->generation = (uint32_t)json_i64(o, "Generation", 0);
 	ep->gw_priority = (int)json_i64(o, "GwPriority", 0);
 	ep->nw = network_by_id(s->n, json_str(o, "NetworkID", ""));
-	ep->link_local = list_read(o, "LinkLocalIPs");
-	ep->names = list_read(o, "DNSNames");
-	ep->links = list_read(o, "Links");
+	ep->link_local = json_words(o, "LinkLocalIPs");
+	ep->names = json_words(o, "DNSNames");
+	ep->links = json_words(o, "Links");
 	if (*veth && !net_veth_name(veth))
 		return err_set(e, ERR_INTERNAL, "the network record of container %.12s has the interface '%.32s'", s->id, veth);
 	(void)snprintf(ep->veth, sizeof(ep->veth), "%s", veth);
@@ -153,7 +141,7 @@ int record_read(const json_t *record, struct sandbox *s, struct err *e)
 	s->sources_text = mem_strdup(json_str(record, "PublishSources", ""));
 	sandbox_routed_read(s, record);
 	s->want_dns = *json_str(record, "Nameserver", "");
-	s->nameservers = list_read(record, "Nameservers");
+	s->nameservers = json_words(record, "Nameservers");
 	json_array_foreach(json_arr(record, "Endpoints"), i, v)
 		if (endpoint_read(v, s, e) < 0)
 			return -1;
