@@ -8,6 +8,7 @@ NETWORKS_TESTS = \
 	tests/system/networks_links.sh \
 	tests/system/networks_options.sh \
 	tests/system/networks_macvlan.sh \
+	tests/system/networks_ipvlan.sh \
 	tests/system/networks_churn.sh
 TESTS += $(NETWORKS_TESTS)
 EXTRA_DIST += tests/system/networks_churn.py $(NETWORKS_TESTS)
