@@ -119,6 +119,7 @@ void net_free(struct net *n)
 	while (n->pending)
 		(void)loop_turn(n->loop, 0);
 	waiting_drop(n);
+	adverts_free(n);
 	reaper_free(n->reaper);
 	while ((s = map_next(n->sandboxes, &it, NULL)))
 		sandbox_free(s);

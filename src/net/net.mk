@@ -4,6 +4,7 @@ include src/net/ebpf/ebpf.mk
 include src/net/nft/nft.mk
 libnet_a_SOURCES += \
 	src/net/addr.c src/net/addr.h \
+	src/net/advertise.c \
 	src/net/capture.c src/net/capture.h \
 	src/net/datapath.h src/net/endpoint.c \
 	src/net/firewall.h src/net/guard.c \

@@ -13,7 +13,7 @@
 
 /* Seen by src/net only. */
 
-enum { NET_MTU = 1500 };
+enum { NET_MTU = 1500, NET_ADVERTS = 3, NET_ADVERT_MS = 1000 };
 
 struct dns;
 struct dns_host;
@@ -24,6 +24,7 @@ struct watch;
 struct reaper;
 struct waiting;
 struct bridge_going;
+struct advert;
 
 struct net {
 	struct loop *loop;
@@ -49,6 +50,7 @@ struct net {
 	struct net_drops *followers;	/* lab.c */
 	unsigned pending;		/* closings and commits under way */
 	struct reaper *reaper;		/* sandbox_reap.c */
+	struct advert *adverts;		/* advertise.c */
 	struct waiting *waiting;	/* for an address that rests */
 	struct bridge_going *going;	/* bridges being removed */
 	struct dns *dns;		/* NULL: nobody answers names */
@@ -82,6 +84,8 @@ struct network {
 	bool user4, user6;		/* the subnets of the family were asked for */
 	bool predefined, internal, attachable, config_only;
 	uint32_t mtu;
+	int adverts;			/* how often an endpoint announces its addresses; -1: as is fit for the network */
+	uint32_t advert_ms;		/* the pause between */
 	char if_prefix[12];		/* of interfaces inside containers: "eth" */
 	struct dns_view *view;		/* names.c */
 	/* DRIVER_BRIDGE */
@@ -177,6 +181,8 @@ struct waiting {
 void waiting_add(struct net *n, struct waiting *w);
 void waiting_retry(struct net *n);
 void waiting_drop(struct net *n);
+/* advertise.c */
+void adverts_free(struct net *n);			/* once the pool is gone */
 /* sandbox_reap.c */
 void reaper_free(struct reaper *r);			/* once the pool is gone */
 void reaper_forget(struct net *n, struct network *nw);	/* the network goes before what rests */

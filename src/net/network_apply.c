@@ -24,6 +24,8 @@ int network_apply(struct network *nw, struct err *e)
 	nw->config_only = json_flag(nw->doc, "ConfigOnly", false);
 	nw->mtu = NET_MTU;
 	nw->masquerade = nw->icc = true;
+	nw->adverts = -1;
+	nw->advert_ms = NET_ADVERT_MS;
 	(void)snprintf(nw->if_prefix, sizeof(nw->if_prefix), "eth");
 	if (nw->config_only)
 		return 0;

@@ -294,8 +294,10 @@ static int network_read(struct network *nw, const json_t *b, char *warning, size
 	const char *ipam_driver;
 	json_t *config;
 
-	if (json_flag(b, "Ingress", false) || str_eq(json_str(b, "Scope", ""), "swarm") || str_eq(json_str(b, "Scope", ""), "global"))
-		return find_driver("overlay", &nw->driver, e);
+	if (json_flag(b, "Ingress", false) || str_eq(json_str(b, "Scope", ""), "swarm") || str_eq(json_str(b, "Scope", ""), "global")) {
+		(void)find_driver("overlay", &nw->driver, e);
+		return err_wrap(e, json_flag(b, "Ingress", false) ? "an ingress network" : "a network of the scope %.64s", json_str(b, "Scope", ""));
+	}
 	if (*json_str(b, "Scope", "") && !str_eq(json_str(b, "Scope", ""), "local"))
 		return err_set(e, ERR_INVALID, "invalid network scope '%.64s'", json_str(b, "Scope", ""));
 	if (config_only && *json_str(json_obj(b, "ConfigFrom"), "Network", ""))

@@ -10,7 +10,7 @@
 #include "base/str.h"
 #include "net/network_priv.h"
 
-/* A network's options. They are docker's; one of its names that is not in the tables is refused, others are the user's own business. */
+/* A network's options. They are docker's; one of its names that is not in the driver's tables is refused, others are the user's own business. */
 
 static int flag_of(const char *key, const char *text, bool *ret, struct err *e)
 {
@@ -66,14 +66,35 @@ static int if_prefix(struct network *nw, const char *key, const char *text, stru
 	return 0;
 }
 
+static int advert_count(struct network *nw, const char *key, const char *text, struct err *e)
+{
+	uint64_t n;
+
+	if (str_to_u64(text, 0, NET_ADVERTS, &n) < 0)
+		return err_set(e, ERR_INVALID, "%s must be in the range 0 to %d: '%.64s'", key, NET_ADVERTS, text);
+	nw->adverts = (int)n;
+	return 0;
+}
+
+static int advert_pause(struct network *nw, const char *key, const char *text, struct err *e)
+{
+	uint64_t n;
+
+	if (str_to_u64(text, 100, 2000, &n) < 0)
+		return err_set(e, ERR_INVALID, "%s must be in the range 100 to 2000: '%.64s'", key, text);
+	nw->advert_ms = (uint32_t)n;
+	return 0;
+}
+
 static int host_binding(struct network *nw, const char *key, const char *text, struct err *e)
 {
 	struct in6_addr a;
 
-	if (addr_parse(text, &a) < 0 || !addr_is4(&a))
-		return err_set(e, ERR_INVALID, "invalid value for option %s: '%.64s' is not an IPv4 address", key, text);
+	if (addr_parse(text, &a) < 0)
+		return err_set(e, ERR_INVALID, "invalid value for option %s: '%.64s' is not an address", key, text);
+	/* 0.0.0.0 stands for both families; an IPv6 address, :: too, for that one. */
 	nw->host_ip[0] = '\0';
-	if (!addr_is_any(&a))
+	if (!addr_is4(&a) || !addr_is_any(&a))
 		(void)addr_text(&a, nw->host_ip);
 	return 0;
 }
@@ -230,6 +251,13 @@ static const struct option bridge_options[] = {
 	{ "com.docker.network.bridge.trusted_host_interfaces", trusted },
 	{ "com.docker.network.host_ipv4", host_source },
 	{ "com.docker.network.host_ipv6", host_source },
+	{ NULL, NULL },
+};
+
+/* Of every driver. */
+static const struct option common_options[] = {
+	{ "com.docker.network.advertise_addr_ms", advert_pause },
+	{ "com.docker.network.advertise_addr_nmsgs", advert_count },
 	{ "com.docker.network.container_iface_prefix", if_prefix },
 	{ "com.docker.network.driver.mtu", mtu },
 	{ "com.docker.network.enable_ipv4", family_flag },
@@ -240,10 +268,6 @@ static const struct option bridge_options[] = {
 static const struct option macvlan_options[] = {
 	{ "parent", parent },
 	{ "macvlan_mode", macvlan_mode },
-	{ "com.docker.network.container_iface_prefix", if_prefix },
-	{ "com.docker.network.driver.mtu", mtu },
-	{ "com.docker.network.enable_ipv4", family_flag },
-	{ "com.docker.network.enable_ipv6", family_flag },
 	{ NULL, NULL },
 };
 
@@ -251,33 +275,36 @@ static const struct option ipvlan_options[] = {
 	{ "parent", parent },
 	{ "ipvlan_mode", ipvlan_mode },
 	{ "ipvlan_flag", ipvlan_flag },
-	{ "com.docker.network.container_iface_prefix", if_prefix },
-	{ "com.docker.network.driver.mtu", mtu },
-	{ "com.docker.network.enable_ipv4", family_flag },
-	{ "com.docker.network.enable_ipv6", family_flag },
 	{ NULL, NULL },
 };
 
+static const struct option *find(const struct option *table, const char *key)
+{
+	while (table->name && !str_eq(table->name, key))
+		table++;
+	return table->name ? table : NULL;
+}
+
 int network_options(struct network *nw, struct err *e)
 {
-	const struct option *table = nw->driver == DRIVER_BRIDGE ? bridge_options : nw->driver == DRIVER_MACVLAN ? macvlan_options : ipvlan_options;
+	static const struct option *const tables[DRIVER_COUNT] = { [DRIVER_BRIDGE] = bridge_options, [DRIVER_MACVLAN] = macvlan_options, [DRIVER_IPVLAN] = ipvlan_options };
 	const char *key;
 	json_t *v;
 
 	json_object_foreach(json_obj(nw->doc, "Options"), key, v) {
-		const struct option *o = table;
+		const struct option *o = find(common_options, key);
+		bool known = str_starts(key, "com.docker.network.");
 
 		if (!json_is_string(v))
 			return err_set(e, ERR_INVALID, "the value of option %.64s is not a string", key);
-		while (o->name && !str_eq(o->name, key))
-			o++;
-		if (o->name) {
-			if (o->set(nw, key, json_string_value(v), e) < 0)
-				return -1;
-		} else if (str_starts(key, "com.docker.network.")) {
+		if (!o)
+			o = find(tables[nw->driver], key);
+		for (int d = 0; !known && d < DRIVER_COUNT; d++)
+			known = tables[d] && find(tables[d], key);
+		if (o && o->set(nw, key, json_string_value(v), e) < 0)
+			return -1;
+		if (!o && known)
 			return err_set(e, ERR_INVALID, "option %.128s is not supported by the driver %s", key, network_driver_names[nw->driver]);
-		}
 	}
 	return 0;
 }
-

@@ -383,6 +383,8 @@ static void opened(struct opening *o)
 	json_t *record = record_of(o->s);
 
 	names_refresh(o->s);
+	for (size_t i = 0; i < o->s->n_ep && !o->s->joined; i++)
+		endpoint_advertise(o->s, o->s->ep[i]);
 	(void)map_put(o->n->sandboxes, o->s->id, o->s);
 	if (!o->n->stopping)
 		o->done(o->user, record, NULL);

@@ -98,6 +98,11 @@ const struct in6_addr *endpoint_gateway(const struct endpoint *ep, bool v6);	/* 
 bool endpoint_link_local(const struct endpoint *ep, bool v6);	/* has such addresses besides */
 bool endpoint_leads_out(const struct endpoint *ep, bool v6);	/* a default route may go by it, with a gateway or without */
 
+/* advertise.c: the kernel does not announce its address by itself, where we do or nobody shall. Blocking; before it is up. */
+int endpoint_quiet(const struct endpoint *ep, int ns, struct err *e);
+/* Tells its neighbours whose its addresses are now. It is in the kernel and part of the sandbox. */
+void endpoint_advertise(const struct sandbox *s, const struct endpoint *ep);
+
 /* sandbox_ports.c: published ports in the data path and the proxy, by the endpoints that give the default routes. */
 int sandbox_ports_set(struct sandbox *s, struct err *e);
 void sandbox_ports_del(struct sandbox *s);

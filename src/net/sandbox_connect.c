@@ -103,6 +103,7 @@ static void connect_done(struct work *w)
 		work_start(c->n->pool, &c->w);
 		return;
 	}
+	endpoint_advertise(c->s, c->ep);
 	sandbox_ep_add(c->s, TAKE(c->ep));
 	names_refresh(c->s);
 	finish(c);

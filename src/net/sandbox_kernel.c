@@ -123,7 +123,7 @@ static int wire_up(const struct sandbox *s, struct endpoint *ep, struct kernel *
 	if (!endpoint_has_link(ep))
 		return 0;
 	if (netns_set_ipv6(k->ns, ep->has6 || endpoint_link_local(ep, true), e) < 0 || (network_on_parent(ep->nw) ? parent_side(ep, k, e) : bridge_side(s, ep, k, e)) < 0 ||
-	    container_side(ep, k, e) < 0 || endpoint_sysctls(ep, k->ns, e) < 0)
+	    endpoint_quiet(ep, k->ns, e) < 0 || container_side(ep, k, e) < 0 || endpoint_sysctls(ep, k->ns, e) < 0)
 		return err_wrap(e, "connect container %s to network %s", s->name, ep->nw->name);
 	return 0;
 }

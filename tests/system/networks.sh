@@ -35,6 +35,10 @@ check "an unknown driver" refused "plugin" kedge network create -d nosuch x
 check "another host network" refused 'only one instance of "host" network is allowed' kedge network create -d host x
 check "overlay without a swarm" refused "This node is not a swarm manager" kedge network create -d overlay x
 check "an option nobody knows" refused "com.docker.network.bridge.nosuch" kedge network create -o com.docker.network.bridge.nosuch=1 x
+check "an option of another driver" refused "option macvlan_mode is not supported by the driver bridge" kedge network create -o macvlan_mode=vepa x
+check "an option of nobody's is the user's own" equal "$(kedge network create -o my.own=1 own >/dev/null; kedge network inspect -f '{{index .Options "my.own"}}' own; kedge network rm own >/dev/null)" 1
+check "the mesh's network" refused "an ingress network: This node is not a swarm manager" kedge network create --ingress x
+check "a scope" refused "a network of the scope swarm: This node is not a swarm manager" kedge network create --scope swarm x
 check "a bridge in use" refused "the bridge lab0 is in use by network two" kedge network create -o com.docker.network.bridge.name=lab0 x
 check "rm of a predefined one" refused "bridge is a pre-defined network and cannot be removed" kedge network rm bridge
 check "rm -f of none" equal "$(kedge network rm -f nosuch 2>&1)" ""

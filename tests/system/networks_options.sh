@@ -167,6 +167,15 @@ routed_ones() {
 	kedge rm -f r3 >/dev/null
 	kedge network rm open2 >/dev/null
 
+	# --- where ports are published that name no address, in the other family
+	kedge network create --ipv6 -o com.docker.network.bridge.host_binding_ipv4=2001:db8:1::1 bind6 >/dev/null
+	serves h1 --network bind6 -p 8099:80
+	check "$dp: host_binding of IPv6" equal "$(kedge port h1)" "80/tcp -> [2001:db8:1::1]:8099"
+	check "there" gets 'http://[2001:db8:1::1]:8099/'
+	check "and not over IPv4" barred http://192.0.2.1:8099/
+	kedge rm -f h1 >/dev/null
+	kedge network rm bind6 >/dev/null
+
 	# --- an address to leave with
 	check "$dp: host_ipv4" kedge network create --subnet 10.99.0.0/24 -o com.docker.network.host_ipv4=203.0.113.5 snat
 	kedge run -d --name s1 --network snat busybox sleep 1000 >/dev/null

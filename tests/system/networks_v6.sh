@@ -21,6 +21,10 @@ check "the flags say so" equal "$(kedge network inspect -f '{{.EnableIPv4}} {{.E
 check "IPv6 alone" kedge network create --ipv4=false --ipv6 --subnet fd00:77::/64 --gateway fd00:77::fe lone
 check "has no IPv4 subnet" equal "$(subnets lone)" "fd00:77::/64 "
 check "ls shows the families" has "$(kedge network ls -f name=lone --format '{{.IPv4}} {{.IPv6}}')" "false true"
+check "by options" kedge network create -o com.docker.network.enable_ipv4=false -o com.docker.network.enable_ipv6=true byopt
+check "they say the same" equal "$(kedge network inspect -f '{{.EnableIPv4}} {{.EnableIPv6}}' byopt)" "false true"
+kedge network rm byopt >/dev/null
+check "the flag wins" equal "$(kedge network create --ipv6 -o com.docker.network.enable_ipv6=false byflag >/dev/null; kedge network inspect -f '{{.EnableIPv6}}' byflag; kedge network rm byflag >/dev/null)" true
 check "neither is refused" refused "IPv4 or IPv6 must be enabled" kedge network create --ipv4=false x
 check "an overlap is refused" refused "Pool overlaps with other one" kedge network create --ipv6 --subnet fd00:77:0:0:8000::/65 x
 
