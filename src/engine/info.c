@@ -72,11 +72,11 @@ json_t *engine_info(struct engine *en)
 	}
 	sysinfo(&si);
 	status = net_info(en->net);
-	info = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:[[s, s]], s:{s:[s], s:[s, s, s], s:n, s:[s, s]}}",
+	info = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:[[s, s]], s:{s:[s], s:[s, s, s, s, s], s:n, s:[s, s]}}",
 			 "ID", en->hostname, "Containers", (json_int_t)(running + paused + stopped), "ContainersRunning", (json_int_t)running,
 			 "ContainersPaused", (json_int_t)paused, "ContainersStopped", (json_int_t)stopped, "Images", (json_int_t)images_count(en->images),
 			 "Driver", "overlay2", "DriverStatus", "Backing Filesystem", "overlayfs",
-			 "Plugins", "Volume", "local", "Network", "bridge", "host", "none", "Authorization", "Log", "json-file", "none");
+			 "Plugins", "Volume", "local", "Network", "bridge", "host", "ipvlan", "macvlan", "null", "Authorization", "Log", "json-file", "none");
 	{
 		json_t *drivers = json_array();
 

@@ -287,12 +287,19 @@ static bool family_enabled(const json_t *src, const char *field, const char *opt
 	return *text ? strchr("1tT", *text) != NULL : unsaid;
 }
 
+/* Which the request's own field has overridden: nobody shall read what does not hold. */
+static void forget_option(json_t *options, const json_t *src, const char *field, const char *option)
+{
+	if (json_is_boolean(json_object_get(src, field)))
+		(void)json_object_del(options, option);
+}
+
 static int network_read(struct network *nw, const json_t *b, char *warning, size_t size, struct err *e)
 {
 	const json_t *ipam, *src;
 	bool config_only = json_flag(b, "ConfigOnly", false), v4, v6;
 	const char *ipam_driver;
-	json_t *config;
+	json_t *config, *options;
 
 	if (json_flag(b, "Ingress", false) || str_eq(json_str(b, "Scope", ""), "swarm") || str_eq(json_str(b, "Scope", ""), "global")) {
 		(void)find_driver("overlay", &nw->driver, e);
@@ -324,7 +331,10 @@ static int network_read(struct network *nw, const json_t *b, char *warning, size
 	json_object_set_new(nw->doc, "Attachable", json_boolean(json_flag(b, "Attachable", false)));
 	json_object_set_new(nw->doc, "ConfigOnly", json_boolean(config_only));
 	json_object_set_new(nw->doc, "ConfigFrom", json_pack("{s:s}", "Network", json_str(json_obj(b, "ConfigFrom"), "Network", "")));
-	json_object_set_new(nw->doc, "Options", copy_or_empty(src, "Options"));
+	options = copy_or_empty(src, "Options");
+	forget_option(options, src, "EnableIPv4", "com.docker.network.enable_ipv4");
+	forget_option(options, src, "EnableIPv6", "com.docker.network.enable_ipv6");
+	json_object_set_new(nw->doc, "Options", options);
 	json_object_set_new(nw->doc, "Labels", copy_or_empty(b, "Labels"));
 	config = config_of(ipam, v4 || config_only, v6 || config_only);
 	json_object_set_new(nw->doc, "IPAM", json_pack("{s:s, s:o, s:o}", "Driver", "default", "Options", copy_or_empty(ipam, "Options"), "Config", config));

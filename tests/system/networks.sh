@@ -18,6 +18,7 @@ check "create prints the id" equal "$(kedge network create one | tr -d '0-9a-f\n
 check "create with everything" kedge network create --subnet 10.77.0.0/16 --ip-range 10.77.5.0/24 --gateway 10.77.0.254 --aux-address box=10.77.5.1 \
 	--label tier=lab -o com.docker.network.bridge.name=lab0 -o com.docker.network.driver.mtu=1400 two
 check "ls" equal "$(kedge network ls --format '{{.Name}} {{.Driver}} {{.Scope}}' | tr '\n' ,)" "bridge bridge local,host host local,none null local,one bridge local,two bridge local,"
+check "info names the drivers" equal "$(kedge info -f "{{json .Plugins.Network}}")" "[\"bridge\",\"host\",\"ipvlan\",\"macvlan\",\"null\"]"
 check "ls -q" equal "$(kedge network ls -q | wc -l)" 5
 check "ls by name, driver, label, type, id" equal "$(kedge network ls -qf name=tw | wc -l) $(kedge network ls -qf driver=null | wc -l) $(kedge network ls -qf label=tier=lab | wc -l) $(kedge network ls -qf type=custom | wc -l) $(kedge network ls -qf id=$(kedge network inspect -f '{{.Id}}' one) | wc -l)" "1 1 1 2 1"
 check "default pools follow each other" has "$(kedge network inspect -f '{{(index .IPAM.Config 0).Subnet}}' one)" "172.18.0.0/16"

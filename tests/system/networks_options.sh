@@ -13,7 +13,10 @@ client sh -c 'ip addr add 198.51.100.2/24 dev eth1; ip link set eth1 up'
 ip -6 addr add 2001:db8:1::1/64 dev up0 nodad
 client ip -6 addr add 2001:db8:1::2/64 dev eth0 nodad
 client ip -6 route add default via 2001:db8:1::1
+ip -6 addr add 2001:db8:2::1/64 dev up1 nodad
+client ip -6 addr add 2001:db8:2::2/64 dev eth1 nodad
 ip addr add 203.0.113.5/32 dev lo
+ip -6 addr add 2001:db8:3::5/128 dev lo
 # A machine on a bridge that is its containers' way out, with an address behind it.
 ip netns add router
 router() { nsenter --net=/run/netns/router "$@"; }
@@ -31,11 +34,12 @@ serves() {
 }
 # Whose address a container's connection comes with.
 comes_from() {
-	client python3 -c 'import socket
-s = socket.create_server(("192.0.2.2", 7007)); s.settimeout(10); print(s.accept()[1][0])' >"$tmp/from" &
-	local p=$!
+	local p to=${2-192.0.2.2}
+	client python3 -c 'import socket, sys
+s = socket.create_server((sys.argv[1], 7007), family=socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET); s.settimeout(10); print(s.accept()[1][0])' "$to" >"$tmp/from" &
+	p=$!
 	until_ok 5 client sh -c 'ss -Hltn | grep -q :7007'
-	ctr "$1" nc -w 1 192.0.2.2 7007 </dev/null >/dev/null 2>&1 || true
+	ctr "$1" nc -w 1 "$to" 7007 </dev/null >/dev/null 2>&1 || true
 	wait $p
 	cat "$tmp/from"
 }
@@ -51,6 +55,11 @@ everywhere() {
 	kedge run -d --name i1 --network inh busybox sleep 1000 >/dev/null
 	check "containers have the gateway all the same" has "$(ctr i1 ip route)" "default via 10.97.0.1"
 	check "and go out by it" until_ok 5 ctr i1 ping -c 1 -W 1 203.0.113.77
+	if [ "$dp" = ebpf ]; then
+		serves i3 --network inh -p 8093:80
+		check "published ports need no route to them" gets http://192.0.2.1:8093/
+		kedge rm -f i3 >/dev/null
+	fi
 	check "inspect" equal "$(kedge inspect -f '{{.NetworkSettings.Networks.inh.Gateway}} {{.NetworkSettings.Networks.inh.IPAddress}}' i1)" "10.97.0.1 10.97.0.2"
 	engine_kill9
 	engine_start --datapath="$dp"
@@ -58,11 +67,16 @@ everywhere() {
 	check "and the way out" ctr i1 ping -c 1 -W 1 203.0.113.77
 	kedge rm -f i1 >/dev/null
 	kedge network rm inh >/dev/null
-	check "DefaultGatewayIPv4" kedge network create --subnet 10.97.0.0/24 --gateway 10.97.0.9 --aux-address DefaultGatewayIPv4=10.97.0.254 -o com.docker.network.bridge.name=inh1 via
+	check "DefaultGatewayIPv4" kedge network create --ipv6 --subnet 10.97.0.0/24 --subnet fd00:97::/64 --gateway 10.97.0.9 --aux-address DefaultGatewayIPv4=10.97.0.254 \
+		--aux-address DefaultGatewayIPv6=fd00:97::fe -o com.docker.network.bridge.name=inh1 via
 	ip link set r0 master inh1 2>/dev/null || { ip link add r0 master inh1 type veth peer name eth0 netns router && router sh -c 'ip addr add 10.97.0.254/24 dev eth0; ip link set eth0 up'; }
 	ip link set r0 up
 	kedge run -d --name i2 --network name=via,ip=10.97.0.20 busybox sleep 1000 >/dev/null
 	check "is the containers' gateway, the bridge has its own" equal "$(ctr i2 ip route | head -n 1) $(ip -4 -o addr show inh1 | grep -o 10.97.0.9/24)" "default via 10.97.0.254 dev eth0  10.97.0.9/24"
+	check "over IPv6" has "$(ctr i2 ip -6 route)" "default via fd00:97::fe"
+	router sh -c 'ip -6 addr add fd00:97::fe/64 dev eth0 nodad; ip -6 addr add 2001:db8:77::1/128 dev lo'
+	check "their way out over IPv6" until_ok 5 ctr i2 ping -c 1 -W 1 2001:db8:77::1
+	router ip -6 addr del 2001:db8:77::1/128 dev lo
 	check "and their way out" until_ok 5 ctr i2 ping -c 1 -W 1 203.0.113.77
 	check "the host is a neighbour still" ctr i2 ping -c 1 -W 2 10.97.0.9
 	check "not on an internal network" refused "no gateway can be set on an internal bridge network" kedge network create --internal --subnet 10.94.0.0/24 --aux-address DefaultGatewayIPv4=10.94.0.254 x
@@ -113,8 +127,13 @@ routed_ones() {
 	check "IPv6 not" barred 'http://[fd00:93::9]:81/'
 
 	# --- trusted interfaces
-	check "$dp: trusted interfaces" kedge network create --subnet 10.96.0.0/24 -o com.docker.network.bridge.trusted_host_interfaces=up1:up2 trust
-	serves t1 --network name=trust,ip=10.96.0.9 -p 8096:80
+	check "$dp: trusted interfaces" kedge network create --ipv6 --subnet 10.96.0.0/24 --subnet fd00:96::/64 -o com.docker.network.bridge.trusted_host_interfaces=up1:up2 trust
+	serves t1 --network name=trust,ip=10.96.0.9,ip6=fd00:96::9 -p 8096:80
+	client ip -6 route add fd00:96::/64 via 2001:db8:2::1
+	check "what is published, over IPv6" gets 'http://[fd00:96::9]/'
+	check "nothing else" barred 'http://[fd00:96::9]:81/'
+	client ip -6 route del fd00:96::/64
+	check "nothing by another interface" barred 'http://[fd00:96::9]/'
 	client ip route add 10.96.0.0/24 via 198.51.100.1
 	check "what is published, by the container's address" gets http://10.96.0.9/
 	check "nothing else" barred http://10.96.0.9:81/
@@ -177,9 +196,10 @@ routed_ones() {
 	kedge network rm bind6 >/dev/null
 
 	# --- an address to leave with
-	check "$dp: host_ipv4" kedge network create --subnet 10.99.0.0/24 -o com.docker.network.host_ipv4=203.0.113.5 snat
+	check "$dp: host_ipv4" kedge network create --ipv6 --subnet 10.99.0.0/24 --subnet fd00:99::/64 -o com.docker.network.host_ipv4=203.0.113.5 -o com.docker.network.host_ipv6=2001:db8:3::5 snat
 	kedge run -d --name s1 --network snat busybox sleep 1000 >/dev/null
 	check "is whose packets these are" equal "$(comes_from s1)" 203.0.113.5
+	check "over IPv6" equal "$(comes_from s1 2001:db8:1::2)" 2001:db8:3::5
 	check "and answers come back" ctr s1 ping -c 1 -W 2 192.0.2.2
 	check "not what is none" refused "'fd00::1' is not an IPv4 address" kedge network create -o com.docker.network.host_ipv4=fd00::1 x
 
