@@ -1,7 +1,7 @@
 # BPF objects, compiled by clang and embedded as skeletons. No dump of kernel types: the uapi headers suffice, nothing is relocated.
-bpf_objs = bpf/dp.bpf.o bpf/local.bpf.o bpf/ports.bpf.o bpf/dns.bpf.o
-bpf_skels = bpf/dp.skel.h bpf/local.skel.h bpf/ports.skel.h bpf/dns.skel.h
-bpf_srcs = bpf/dp.bpf.c bpf/local.bpf.c bpf/ports.bpf.c bpf/dns.bpf.c
+bpf_objs = bpf/dp.bpf.o bpf/local.bpf.o bpf/ports.bpf.o bpf/dns.bpf.o bpf/xdp.bpf.o
+bpf_skels = bpf/dp.skel.h bpf/local.skel.h bpf/ports.skel.h bpf/dns.skel.h bpf/xdp.skel.h
+bpf_srcs = bpf/dp.bpf.c bpf/local.bpf.c bpf/ports.bpf.c bpf/dns.bpf.c bpf/xdp.bpf.c
 bpf_hdrs = bpf/lib/guard.h bpf/lib/icmp.h bpf/lib/maps.h bpf/lib/nat.h bpf/lib/packet.h bpf/lib/publish.h bpf/lib/quick.h bpf/lib/rewrite.h bpf/lib/sctp.h include/kedge/bpf/abi.h include/kedge/bpf/dns.h
 BUILT_SOURCES += $(bpf_skels)
 CLEANFILES += $(bpf_objs) $(bpf_skels)

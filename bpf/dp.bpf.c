@@ -69,18 +69,6 @@ INLINE int to_container(struct __sk_buff *skb, const struct packet *p, const str
 	return bpf_redirect_neigh(ep->bridge_ifindex, NULL, 0, 0);
 }
 
-INLINE struct kedge_net *net_of(const struct kedge_addr *a)
-{
-	struct kedge_net_key k = { .prefix = 128, .addr = *a };
-
-	return bpf_map_lookup_elem(&nets, &k);
-}
-
-INLINE bool is_local(const struct kedge_addr *a)
-{
-	return bpf_map_lookup_elem(&locals, a) != NULL;
-}
-
 INLINE struct kedge_endpoint *endpoint_of(const struct kedge_addr *a, __u32 generation)
 {
 	struct kedge_endpoint *ep = bpf_map_lookup_elem(&endpoints, a);
@@ -127,7 +115,7 @@ INLINE int icmp_error_in(struct __sk_buff *skb, struct packet *p, bool ether, bo
 	return to_container(skb, p, ep, ether);
 }
 
-enum { TCP_ACK = 16, STATE_LISTEN = 10 };
+enum { STATE_LISTEN = 10 };
 
 /*
  * The kernel gives the ports of a range to the host's own connections, for no socket keeps them. An answer to one of those is the host's. A
@@ -168,23 +156,6 @@ INLINE bool host_asked(struct __sk_buff *skb, const struct packet *p)
 	found = sk->state != STATE_LISTEN;
 	bpf_sk_release(sk);
 	return found;
-}
-
-/* Does the network take packets of that uplink for its trusted ports? */
-INLINE bool trusts(const struct kedge_net *n, __u32 ifindex)
-{
-	struct kedge_trust k = { .ifindex = ifindex };
-
-	if (!n)
-		return false;
-	k.bridge_ifindex = n->bridge_ifindex;
-	return bpf_map_lookup_elem(&trusted, &k);
-}
-
-/* To a container by its own address, to what is not published. */
-INLINE bool open_to(const struct kedge_net *n, const struct packet *p)
-{
-	return n && !p->later_fragment && (n->flags & KEDGE_NET_OPEN || (n->flags & KEDGE_NET_PING && is_icmp(p->t.proto)));
 }
 
 INLINE int uplink(struct __sk_buff *skb, __u32 l3, bool ether)

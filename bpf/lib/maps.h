@@ -221,27 +221,32 @@ INLINE bool event_due(struct kedge_budget *b, __u64 now)
 	return true;
 }
 
-static __attribute__((noinline)) void event_tell(struct __sk_buff *skb, const struct packet *p, enum kedge_hook hook, enum kedge_drop why)
+/*
+ * at: the interface in the upper half, the length in the lower one; what: the hook times 256 and the reason. More arguments would be kept on the stack, of
+ * which the callers have left little: 512 bytes together.
+ */
+static __attribute__((noinline)) void event_tell(__u64 at, const struct packet *p, __u32 what)
 {
-	__u64 now = bpf_ktime_get_boot_ns();
 	struct kedge_budget *b;
 	struct kedge_event *ev;
 	__u32 zero = 0;
 
 	b = bpf_map_lookup_elem(&budget, &zero);
-	if (!b || !event_due(b, now))
+	if (!b || !event_due(b, bpf_ktime_get_boot_ns()))
 		return;
 	ev = bpf_ringbuf_reserve(&events, sizeof(*ev), 0);
 	if (!ev) {
 		__sync_fetch_and_add(&b->suppressed, 1);
 		return;
 	}
-	ev->at = now;
+	ev->at = bpf_ktime_get_boot_ns();
+	ev->ifindex = (__u32)(at >> 32);
+	ev->len = (__u32)at;
+	barrier_var(ev);		/* else much of the tuple is held on the stack on its way */
 	ev->t = p->t;
-	ev->ifindex = skb->ifindex;
-	ev->len = skb->len;
-	ev->hook = hook;
-	ev->reason = why;
+	barrier_var(ev);
+	ev->hook = (__u8)(what >> 8);
+	ev->reason = (__u8)what;
 	ev->tcp_flags = p->tcp_flags;
 	ev->icmp_type = p->icmp_type;
 	ev->suppressed = b->suppressed;
@@ -249,8 +254,8 @@ static __attribute__((noinline)) void event_tell(struct __sk_buff *skb, const st
 	bpf_ringbuf_submit(ev, 0);
 }
 
-/* p may be half filled. */
-INLINE int drop(struct __sk_buff *skb, const struct packet *p, enum kedge_hook hook, enum kedge_drop why)
+/* p may be half filled. len: of the whole packet. */
+INLINE void drop_note(__u32 ifindex, __u32 len, const struct packet *p, enum kedge_hook hook, enum kedge_drop why)
 {
 	struct kedge_control *c = control_get();
 	__u32 i = why;
@@ -259,7 +264,12 @@ INLINE int drop(struct __sk_buff *skb, const struct packet *p, enum kedge_hook h
 	if (n)
 		(*n)++;
 	if (c && c->listeners)
-		event_tell(skb, p, hook, why);
+		event_tell((__u64)ifindex << 32 | len, p, (__u32)hook << 8 | why);
+}
+
+INLINE int drop(struct __sk_buff *skb, const struct packet *p, enum kedge_hook hook, enum kedge_drop why)
+{
+	drop_note(skb->ifindex, skb->len, p, hook, why);
 	return TC_ACT_SHOT;
 }
 

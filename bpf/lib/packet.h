@@ -37,7 +37,7 @@ enum {
 	ICMP6_ECHO_REPLY = 129,
 };
 enum { IP6_HOPOPTS = 0, IP6_ROUTING = 43, IP6_FRAGMENT = 44, IP6_ICMP = 58, IP6_DSTOPTS = 60, IP6_EXTENSIONS_MAX = 6 };
-enum { TCP_FIN = 1, TCP_SYN = 2, TCP_RST = 4 };
+enum { TCP_FIN = 1, TCP_SYN = 2, TCP_RST = 4, TCP_ACK = 16 };
 
 #define INLINE static __attribute__((always_inline)) inline
 

@@ -2,8 +2,37 @@
 #ifndef KEDGE_BPF_PUBLISH_H
 #define KEDGE_BPF_PUBLISH_H
 
-/* Published ports: who answers on an address and a port of the host. */
+/* Where a packet from outside may go: networks, and published ports: who answers on an address and a port of the host. */
 #include "lib/maps.h"
+
+INLINE struct kedge_net *net_of(const struct kedge_addr *a)
+{
+	struct kedge_net_key k = { .prefix = 128, .addr = *a };
+
+	return bpf_map_lookup_elem(&nets, &k);
+}
+
+INLINE bool is_local(const struct kedge_addr *a)
+{
+	return bpf_map_lookup_elem(&locals, a) != NULL;
+}
+
+/* Does the network take packets of that uplink for its trusted ports? */
+INLINE bool trusts(const struct kedge_net *n, __u32 ifindex)
+{
+	struct kedge_trust k = { .ifindex = ifindex };
+
+	if (!n)
+		return false;
+	k.bridge_ifindex = n->bridge_ifindex;
+	return bpf_map_lookup_elem(&trusted, &k);
+}
+
+/* To a container by its own address, to what is not published. */
+INLINE bool open_to(const struct kedge_net *n, const struct packet *p)
+{
+	return n && !p->later_fragment && (n->flags & KEDGE_NET_OPEN || (n->flags & KEDGE_NET_PING && is_icmp(p->t.proto)));
+}
 
 /* ::ffff:0.0.0.0 or :: */
 INLINE void addr_any(struct kedge_addr *a, bool v6)

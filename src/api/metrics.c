@@ -67,6 +67,9 @@ static void net(struct buf *b, const json_t *info)
 	head(b, "kedge_net_drops_total", "counter", "Packets the data path dropped, by reason");
 	json_object_foreach(json_obj(info, "Drops"), key, v)
 		value(b, "kedge_net_drops_total", "reason", key, json_integer_value(v));
+	head(b, "kedge_net_xdp_drops_total", "counter", "Of these, packets dropped by XDP, before the kernel made anything of them");
+	json_object_foreach(json_obj(json_obj(info, "XDP"), "Drops"), key, v)
+		value(b, "kedge_net_xdp_drops_total", "reason", key, json_integer_value(v));
 	head(b, "kedge_net_events_total", "counter", "What the data path did, by kind");
 	json_object_foreach(json_obj(info, "Counters"), key, v)
 		value(b, "kedge_net_events_total", "kind", key, json_integer_value(v));

@@ -162,7 +162,7 @@ static void drop_print(const json_t *o)
 	cli_out(&b);
 }
 
-static const struct format_column drop_columns[] = { { "Reason", "REASON" }, { "Packets", "PACKETS" }, { NULL, NULL } };
+static const struct format_column drop_columns[] = { { "Reason", "REASON" }, { "Packets", "PACKETS" }, { "XDP", "XDP" }, { NULL, NULL } };
 
 static int drops_counters(struct cli *c, struct flags *f, struct err *e)
 {
@@ -171,13 +171,14 @@ static int drops_counters(struct cli *c, struct flags *f, struct err *e)
 	bool ok = info;
 	const char *key;
 
-	if (!ok || format_open(&fmt, flag_str(f, "format"), "table {{.Reason}}\t{{.Packets}}", e) < 0)
+	if (!ok || format_open(&fmt, flag_str(f, "format"), "table {{.Reason}}\t{{.Packets}}\t{{.XDP}}", e) < 0)
 		return -1;
 	json_object_foreach(json_obj(info, "Drops"), key, v) {
-		char text[24];
+		char text[24], xdp[24];
 
 		(void)snprintf(text, sizeof(text), "%lld", (long long)json_integer_value(v));
-		ok = ok && format_row(&fmt, json_pack("{s:s, s:s}", "Reason", key, "Packets", text), e) == 0;
+		(void)snprintf(xdp, sizeof(xdp), "%lld", (long long)json_i64(json_obj(json_obj(info, "XDP"), "Drops"), key, 0));
+		ok = ok && format_row(&fmt, json_pack("{s:s, s:s, s:s}", "Reason", key, "Packets", text, "XDP", xdp), e) == 0;
 	}
 	return format_close(&fmt, ok, e) < 0 || !ok ? -1 : 0;
 }

@@ -44,6 +44,7 @@ static const struct option_def option_defs[] = {
 	{ "bip", "bip", 0, OPTION_STRING, OFF(bip), "Address of that bridge with its prefix, e.g. 172.17.0.1/16" },
 	{ "default-address-pool", "default-address-pools", 0, OPTION_POOLS, OFF(address_pools), "Where networks get their subnets from: base=10.10.0.0/16,size=24; repeatable" },
 	{ "datapath", "datapath", 0, OPTION_STRING, OFF(datapath), "auto, ebpf, nft or proxy (default auto)" },
+	{ "xdp", "xdp", 0, OPTION_STRING, OFF(xdp), "auto, off or native: refuse packets in an uplink's driver (default auto)" },
 	{ "publish-policy", "publish-policy", 0, OPTION_STRING, OFF(publish_policy), "direct or guarded: published ports of containers without a label (default direct)" },
 	{ "metrics-addr", "metrics-addr", 0, OPTION_STRING, OFF(metrics_addr), "Address and port to serve Prometheus metrics on, e.g. 127.0.0.1:9323" },
 	{ "ip-forward", "ip-forward", 0, OPTION_BOOL, OFF(ip_forward), "Turn IP forwarding on where a path needs it (default true)" },

@@ -17,7 +17,7 @@ struct config {
 	char *group;			/* of Unix sockets */
 	char *log_level, *debug_for;	/* debug_for: subsystems that say everything whatever the level */
 	char *instance;			/* names pins and interface aliases */
-	char *bridge, *bip, *datapath;
+	char *bridge, *bip, *datapath, *xdp;
 	char **address_pools;		/* "base=10.10.0.0/16,size=24" */
 	char *publish_policy;		/* "direct", "guarded" or NULL */
 	char *metrics_addr;		/* "127.0.0.1:9323"; NULL: none */

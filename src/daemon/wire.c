@@ -177,7 +177,7 @@ static void wire_registries(struct wire *w, const struct config *c)
 
 int wire_new(struct loop *l, const struct config *c, struct wire **ret, struct err *e)
 {
-	struct net_config nc = { .exec_root = c->exec_root, .instance = c->instance, .bridge = c->bridge, .bip = c->bip, .pools = c->address_pools, .datapath = c->datapath,
+	struct net_config nc = { .exec_root = c->exec_root, .instance = c->instance, .bridge = c->bridge, .bip = c->bip, .pools = c->address_pools, .datapath = c->datapath, .xdp = c->xdp,
 				 .ip_forward = c->ip_forward };
 	struct engine_config ec = { .data_root = c->data_root, .exec_root = c->exec_root, .runtime_path = c->runtime_path,
 				    .cgroup_parent = c->cgroup_parent, .publish_policy = c->publish_policy, .version = PACKAGE_VERSION,

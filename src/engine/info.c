@@ -58,9 +58,9 @@ json_t *engine_info(struct engine *en)
 	bool v2 = cgroup_unified();
 	struct sysinfo si = { 0 };
 	struct container *c;
-	json_t *info, *status;
+	json_t *info, *status, *v;
 	char now[40];
-	size_t it = 0;
+	size_t it = 0, i;
 
 	while ((c = map_next(en->by_id, &it, NULL))) {
 		if (json_flag(doc_state(c), "Paused", false))
@@ -139,6 +139,8 @@ json_t *engine_info(struct engine *en)
 	json_array_append_new(json_object_get(info, "DriverStatus"), json_pack("[s, s]", "Datapath", json_str(status, "Datapath", "")));
 	if (json_str(status, "Hooks", NULL))
 		json_array_append_new(json_object_get(info, "DriverStatus"), json_pack("[s, s]", "Hooks", json_str(status, "Hooks", "")));
+	json_array_foreach(json_arr(json_obj(status, "XDP"), "Interfaces"), i, v)
+		json_array_append_new(json_object_get(info, "DriverStatus"), json_pack("[s, O]", "XDP", v));
 	json_decref(status);
 	return info;
 }

@@ -108,6 +108,19 @@ struct dp_hook {			/* a user's own program; see hook.h */
 	size_t len;
 };
 
+struct dp_uplink {
+	uint32_t ifindex;
+	bool ethernet;
+	uint8_t mac[6];			/* zero where it has none */
+	const char *kind;		/* "" a device of its driver's own, else what kind of virtual one: "veth", "vlan", "bond", ... */
+};
+
+enum dp_xdp {				/* refusing early, in an uplink's driver */
+	DP_XDP_AUTO,			/* at devices that gain by it, while there is something to refuse */
+	DP_XDP_OFF,
+	DP_XDP_NATIVE,			/* at every device whose driver can, from the start */
+};
+
 struct datapath;			/* the implementation's */
 
 struct datapath_ops {
@@ -131,8 +144,10 @@ struct datapath_ops {
 	int (*net_del)(struct datapath *d, uint32_t bridge_ifindex, struct err *e);
 	/* The network takes packets for trusted ports (dp_publish) from this uplink from now on, or no longer. NULL where nothing is routed. */
 	int (*trust_set)(struct datapath *d, uint32_t bridge_ifindex, uint32_t ifindex, bool on, struct err *e);
+	/* Once, before the first uplink. NULL: it has none. */
+	void (*xdp)(struct datapath *d, enum dp_xdp mode);
 	/* Uplinks: every interface of our namespace that is neither ours nor lo. net watches links and addresses and calls these. */
-	int (*uplink_set)(struct datapath *d, uint32_t ifindex, bool has_ethernet, struct err *e);
+	int (*uplink_set)(struct datapath *d, const struct dp_uplink *u, struct err *e);
 	int (*uplink_del)(struct datapath *d, uint32_t ifindex);
 	/* An address of the host (any interface, lo too); prefix in mapped form; the source address for masquerade on that interface is its first. */
 	int (*addr_set)(struct datapath *d, const struct in6_addr *addr, uint32_t ifindex, struct err *e);

@@ -45,6 +45,22 @@ static int datapath_open(struct net *n, const char *want, struct err *e)
 	return 0;
 }
 
+static int xdp_choose(struct net *n, const char *want, struct err *e)
+{
+	static const char *const words[] = { [DP_XDP_AUTO] = "auto", [DP_XDP_OFF] = "off", [DP_XDP_NATIVE] = "native" };
+	size_t mode = DP_XDP_AUTO;
+
+	while (!str_empty(want) && mode < N(words) && !str_eq(words[mode], want))
+		mode++;
+	if (mode == N(words))
+		return err_set(e, ERR_INVALID, "xdp '%s' is none of auto, off, native", want);
+	if (n->ops->xdp)
+		n->ops->xdp(n->dp, (enum dp_xdp)mode);
+	else if (mode == DP_XDP_NATIVE)
+		return err_set(e, ERR_INVALID, "xdp 'native' needs the data path ebpf, and this is %s", n->ops->name);
+	return 0;
+}
+
 static int pools_read(struct net *n, char *const *texts, struct err *e)
 {
 	for (; texts && *texts; texts++) {
@@ -86,7 +102,7 @@ struct net *net_new(struct loop *l, struct work_pool *p, struct store *st, const
 		err_errno(e, -rc, "create %s", n->netns_dir);
 		goto fail;
 	}
-	if (rtnl_open(&n->rtnl, e) < 0 || datapath_open(n, cfg->datapath, e) < 0)
+	if (rtnl_open(&n->rtnl, e) < 0 || datapath_open(n, cfg->datapath, e) < 0 || xdp_choose(n, cfg->xdp, e) < 0)
 		goto fail;
 	names_open(n);
 	if (n->ops->holds_ranges(n->dp))

@@ -25,6 +25,7 @@ struct net_config {
 	const char *bip;		/* CIDR of the default bridge, NULL: first free pool from 172.17.0.0/16 on */
 	char *const *pools;		/* default pools, "base=10.10.0.0/16,size=24"; NULL or none: docker's */
 	const char *datapath;		/* "auto", "ebpf", "proxy" */
+	const char *xdp;		/* "auto", "off", "native"; NULL: auto */
 	struct dns *dns;		/* answers names; borrowed. NULL: nobody does */
 	bool ip_forward;		/* may the engine set net.ipv4.ip_forward when a path needs it */
 };

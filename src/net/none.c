@@ -37,11 +37,10 @@ static int none_net_del(struct datapath *d, uint32_t bridge_ifindex, struct err 
 	return 0;
 }
 
-static int none_uplink_set(struct datapath *d, uint32_t ifindex, bool has_ethernet, struct err *e)
+static int none_uplink_set(struct datapath *d, const struct dp_uplink *u, struct err *e)
 {
 	(void)d;
-	(void)ifindex;
-	(void)has_ethernet;
+	(void)u;
 	(void)e;
 	return 0;
 }

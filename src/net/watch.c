@@ -24,6 +24,7 @@
 struct known_link {
 	uint32_t ifindex;
 	char name[IF_NAMESIZE];
+	uint8_t mac[6];
 	bool seen;
 };
 
@@ -103,15 +104,24 @@ static void link_again(struct watch *w, struct known_link *k, const char *name)
 
 static void link_set(struct watch *w, const struct rtnl_link *l)
 {
+	struct dp_uplink u = { .ifindex = l->ifindex, .ethernet = l->type == ARPHRD_ETHER, .kind = l->kind };
+	struct known_link *k = NULL;
 	struct err e = { 0 };
 
-	for (size_t i = 0; i < w->n_links; i++)
-		if (w->link[i].ifindex == l->ifindex) {
-			link_again(w, &w->link[i], l->name);
-			return;
-		}
-	if (w->n->ops->uplink_set(w->n->dp, l->ifindex, l->type == ARPHRD_ETHER, &e) < 0) {
+	memcpy(u.mac, l->mac, sizeof(u.mac));
+	for (size_t i = 0; i < w->n_links && !k; i++)
+		if (w->link[i].ifindex == l->ifindex)
+			k = &w->link[i];
+	if (k)
+		link_again(w, k, l->name);
+	if (k && !memcmp(k->mac, l->mac, sizeof(k->mac)))
+		return;
+	if (w->n->ops->uplink_set(w->n->dp, &u, &e) < 0) {
 		log_warn("net", "the data path does not serve the interface %s: %s", l->name, e.msg);
+		return;
+	}
+	if (k) {
+		memcpy(k->mac, l->mac, sizeof(k->mac));
 		return;
 	}
 	if (w->n->ops->uplink_forwarding && w->n->ip_forward)
@@ -120,6 +130,7 @@ static void link_set(struct watch *w, const struct rtnl_link *l)
 	w->link = mem_realloc(w->link, (w->n_links + 1) * sizeof(*w->link));
 	w->link[w->n_links] = (struct known_link){ .ifindex = l->ifindex, .seen = true };
 	memcpy(w->link[w->n_links].name, l->name, sizeof(w->link->name));
+	memcpy(w->link[w->n_links].mac, l->mac, sizeof(l->mac));
 	trust_all(w->n, &w->link[w->n_links++], true);
 }
 

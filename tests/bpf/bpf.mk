@@ -1,5 +1,5 @@
 # The BPF programs by BPF_PROG_TEST_RUN: packets in, verdicts, packets and tables out.
-bpf_tests = tests/bpf/dp tests/bpf/lb tests/bpf/verify tests/bpf/flood tests/bpf/quick
+bpf_tests = tests/bpf/dp tests/bpf/lb tests/bpf/verify tests/bpf/flood tests/bpf/quick tests/bpf/xdp
 check_PROGRAMS += $(bpf_tests) tests/bpf/cost
 TESTS += $(bpf_tests) tests/bpf/debian_kernel.sh
 EXTRA_DIST += tests/bpf/debian_kernel.sh
@@ -18,6 +18,9 @@ tests_bpf_flood_LDADD = $(BPF_LIBS)
 tests_bpf_quick_SOURCES = tests/bpf/quick.c $(bpf_rig)
 tests_bpf_quick_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/tests/bpf
 tests_bpf_quick_LDADD = $(BPF_LIBS)
+tests_bpf_xdp_SOURCES = tests/bpf/xdp.c $(bpf_rig)
+tests_bpf_xdp_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/tests/bpf
+tests_bpf_xdp_LDADD = $(BPF_LIBS)
 # What a packet costs in the programs; tools/bench runs it.
 tests_bpf_cost_SOURCES = tests/bpf/cost.c $(bpf_rig)
 tests_bpf_cost_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/tests/bpf

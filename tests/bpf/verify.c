@@ -17,6 +17,7 @@
 #include "bpf/dp.skel.h"
 #include "bpf/local.skel.h"
 #include "bpf/ports.skel.h"
+#include "bpf/xdp.skel.h"
 
 enum { VERIFIED_MAX = 500000 };
 
@@ -72,6 +73,7 @@ int main(void)
 	LOAD(local);
 	LOAD(ports);
 	LOAD(dns);
+	LOAD(xdp);
 	(void)printf("Linux %s: %u programs, %u complaints\n", u.release, programs, failed);
 	return failed != 0;
 }

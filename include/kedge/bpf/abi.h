@@ -227,7 +227,7 @@ enum kedge_counter {
 	KEDGE_COUNTER_COUNT
 };
 
-enum kedge_hook { KEDGE_HOOK_UPLINK, KEDGE_HOOK_CONTAINER };
+enum kedge_hook { KEDGE_HOOK_UPLINK, KEDGE_HOOK_CONTAINER, KEDGE_HOOK_XDP };
 
 struct kedge_event {			/* a drop, while somebody listens */
 	__u64 at;			/* bpf_ktime_get_boot_ns() */
@@ -237,6 +237,10 @@ struct kedge_event {			/* a drop, while somebody listens */
 	__u32 suppressed;		/* events left out before this one */
 };
 _Static_assert(sizeof(struct kedge_event) == 64, "shared");
+
+struct kedge_xdp_device {
+	__u8 mac[6], pad[2];
+};
 
 struct kedge_budget {			/* of events, while somebody listens */
 	__u64 second;			/* began; bpf_ktime_get_boot_ns() */
@@ -262,6 +266,7 @@ struct kedge_control {
 enum {
 	KEDGE_CT_MAX = 65536, KEDGE_YOUNG_MAX = 16384, KEDGE_TO_HOST_MAX = 8192, KEDGE_LOCAL_MAX = 8192, KEDGE_FRAG_MAX = 4096,
 	KEDGE_LISTENERS_MAX = 1024,
+	KEDGE_XDP_WORDS = 65536 / 64,	/* a bit a port */
 	KEDGE_EVENTS_MAX = 1000,	/* a second: more than anybody reads, a hundredth of a core of the engine's */
 	KEDGE_LB_SLOTS = 1021,		/* of a Maglev table; prime, a hundred times the backends of an edge host */
 };

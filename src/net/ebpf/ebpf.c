@@ -113,6 +113,7 @@ static void ebpf_close(struct datapath *d)
 		return;
 	if (d->control)
 		(void)ebpf_drops_listen(d, NULL, NULL, NULL);
+	xdp_free(d->xdp);
 	drops_close(d);
 	sweep_close(d);
 	local_bpf__destroy(d->local);
@@ -142,6 +143,7 @@ static int ebpf_open(struct loop *l, const char *pin_dir, struct datapath **ret,
 	d->l = l;
 	d->pin_dir = mem_strdup(pin_dir);
 	d->seen = map_new();
+	d->xdp = xdp_new(d);
 	d->taking_over = true;
 	if (pins_load_dp(d, e) < 0 || control_map(d, e) < 0) {
 		ebpf_close(d);
@@ -220,16 +222,25 @@ static int ebpf_net_del(struct datapath *d, uint32_t bridge_ifindex, struct err 
 	return 0;
 }
 
-static int ebpf_uplink_set(struct datapath *d, uint32_t ifindex, bool has_ethernet, struct err *e)
+static void ebpf_xdp(struct datapath *d, enum dp_xdp mode)
 {
-	if (has_ethernet && table_put(d, d->dp->maps.ethers, &ifindex, &(uint32_t){ 1 }, e) < 0)
+	xdp_mode(d->xdp, mode);
+}
+
+static int ebpf_uplink_set(struct datapath *d, const struct dp_uplink *u, struct err *e)
+{
+	if (u->ethernet && table_put(d, d->dp->maps.ethers, &u->ifindex, &(uint32_t){ 1 }, e) < 0)
 		return -1;
-	return attach(d, ifindex, true, has_ethernet ? d->dp->progs.kedge_uplink : d->dp->progs.kedge_uplink_l3, &host_place, e);
+	if (attach(d, u->ifindex, true, u->ethernet ? d->dp->progs.kedge_uplink : d->dp->progs.kedge_uplink_l3, &host_place, e) < 0)
+		return -1;
+	xdp_uplink(d->xdp, u);
+	return 0;
 }
 
 static int ebpf_uplink_del(struct datapath *d, uint32_t ifindex)
 {
 	(void)table_del(d, d->dp->maps.ethers, &ifindex);
+	xdp_uplink_gone(d->xdp, ifindex);
 	attach_del(ifindex, true, &host_place);
 	return 0;
 }
@@ -357,6 +368,7 @@ static void ebpf_gc(struct datapath *d)
 	gc_map(d, d->dp->maps.ethers);
 	d->taking_over = false;
 	changed(d);
+	xdp_gc(d->xdp);
 }
 
 static json_t *sums(const struct bpf_map *m, const char *const *names, uint32_t n)
@@ -379,15 +391,23 @@ static json_t *sums(const struct bpf_map *m, const char *const *names, uint32_t 
 	return o;
 }
 
+json_t *drop_counts(const struct bpf_map *m)
+{
+#define X(name, text) text,
+	static const char *const names[] = { KEDGE_DROP_REASONS(X) };
+#undef X
+
+	return sums(m, names, N(names));
+}
+
 static json_t *ebpf_info(struct datapath *d)
 {
 #define X(name, text) text,
-	static const char *const drop_names[] = { KEDGE_DROP_REASONS(X) };
 	static const char *const counter_names[] = { KEDGE_COUNTERS(X) };
 #undef X
 
-	return json_pack("{s:s, s:I, s:o, s:o}", "Hooks", attach_has_tcx() ? "tcx" : "clsact", "Flows", (json_int_t)d->flows, "Drops", sums(d->dp->maps.drops, drop_names, N(drop_names)), "Counters",
-			 sums(d->dp->maps.counters, counter_names, N(counter_names)));
+	return json_pack("{s:s, s:I, s:o, s:o, s:o}", "Hooks", attach_has_tcx() ? "tcx" : "clsact", "Flows", (json_int_t)d->flows, "Drops",
+			 drop_counts(d->dp->maps.drops), "XDP", xdp_info(d->xdp), "Counters", sums(d->dp->maps.counters, counter_names, N(counter_names)));
 }
 
 static void ebpf_purge(const char *pin_dir)
@@ -424,6 +444,7 @@ const struct datapath_ops dp_ebpf = {
 	.net_set = ebpf_net_set,
 	.net_del = ebpf_net_del,
 	.trust_set = ebpf_trust_set,
+	.xdp = ebpf_xdp,
 	.uplink_set = ebpf_uplink_set,
 	.uplink_del = ebpf_uplink_del,
 	.addr_set = ebpf_addr_set,

@@ -11,6 +11,7 @@
 #include "bpf/ports.skel.h"
 #include "kedge/bpf/abi.h"
 #include "net/datapath.h"
+#include "net/ebpf/xdp.h"
 
 struct host_addr {
 	struct kedge_addr addr;
@@ -33,6 +34,7 @@ struct datapath {
 	struct kedge_control *control;	/* what the programs see, too */
 	struct local_bpf *local;	/* NULL: no cgroup v2, the proxy serves the host's own clients */
 	struct ports_bpf *ports;	/* NULL: every published port needs a socket of its own */
+	struct xdp *xdp;
 	struct listener *listeners;	/* KEDGE_LISTENERS_MAX of them, index 0 unused; NULL: none yet */
 	uint32_t lb_last;		/* number of a table of backends given last */
 	bool taking_over;		/* from an earlier engine, until the gc */
@@ -57,6 +59,8 @@ struct datapath {
 struct kedge_addr to_addr(const struct in6_addr *a);
 int table_put(struct datapath *d, struct bpf_map *m, const void *key, const void *value, struct err *e);
 int table_del(struct datapath *d, struct bpf_map *m, const void *key);
+
+json_t *drop_counts(const struct bpf_map *m);	/* {"reason": n} of those that are not 0 */
 
 /* publish.c */
 int ebpf_publish_set(struct datapath *d, const struct dp_publish *p, struct err *e);
@@ -85,6 +89,8 @@ json_t *ebpf_trace(struct datapath *d, const struct dp_trace *t, struct err *e);
 
 /* pin.c */
 int pins_prepare(const char *pin_dir, struct err *e);		/* the directory on a bpf file system */
+/* Names the pins of an object's maps, but of the rings, which are one process's alone. */
+int pins_set(const struct datapath *d, struct bpf_object *o, struct err *e);
 /* Opens and loads; maps that have pins of this ABI are taken over, ones that do not fit are replaced. */
 int pins_load_dp(struct datapath *d, struct err *e);
 /* Those of local clients and of ranges of ports. 0 too when there is no cgroup v2. */

@@ -96,7 +96,7 @@ enum { EVENTS_A_TURN = 64 };
 
 static int on_event(void *user, void *p, size_t n)
 {
-	static const char *const hooks[] = { [KEDGE_HOOK_UPLINK] = "uplink", [KEDGE_HOOK_CONTAINER] = "container" };
+	static const char *const hooks[] = { [KEDGE_HOOK_UPLINK] = "uplink", [KEDGE_HOOK_CONTAINER] = "container", [KEDGE_HOOK_XDP] = "xdp" };
 	const struct kedge_event *ev = p;
 	struct datapath *d = user;
 	struct dp_drop x;
@@ -305,10 +305,13 @@ static json_t *table(const struct bpf_map *m, json_t *(*one)(const void *key, co
 
 json_t *ebpf_maps(struct datapath *d)
 {
-	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "nets", table(d->dp->maps.nets, one_net), "trusted",
+	json_t *all = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "nets", table(d->dp->maps.nets, one_net), "trusted",
 			 table(d->dp->maps.trusted, one_trust), "endpoints",
 			 table(d->dp->maps.endpoints, one_endpoint), "published", table(d->dp->maps.published, one_published), "ranges",
 			 table(d->dp->maps.ranges, one_range), "locals", table(d->dp->maps.locals, one_local), "sources", table(d->dp->maps.sources, one_source),
 			 "lb_slots", table(d->dp->maps.lb_slots, one_slot), "source_lists", table(d->dp->maps.source_lists, one_list), "local_peers",
 			 table(d->dp->maps.local_peers, one_peer));
+
+	xdp_maps(d->xdp, all);
+	return all;
 }

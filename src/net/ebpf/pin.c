@@ -56,7 +56,7 @@ int pins_prepare(const char *pin_dir, struct err *e)
 	return r < 0 ? err_errno(e, -r, "cannot make %s", pin_dir) : 0;
 }
 
-static int set_pins(const struct datapath *d, struct bpf_object *o, struct err *e)
+int pins_set(const struct datapath *d, struct bpf_object *o, struct err *e)
 {
 	struct bpf_map *m;
 
@@ -93,7 +93,7 @@ int pins_load_dp(struct datapath *d, struct err *e)
 		d->dp = dp_bpf__open();
 		if (!d->dp)
 			return err_errno(e, errno, "cannot open the BPF programs");
-		if (set_pins(d, d->dp->obj, e) < 0)
+		if (pins_set(d, d->dp->obj, e) < 0)
 			return -1;
 		r = dp_bpf__load(d->dp);
 		if (r == 0)
@@ -177,7 +177,7 @@ static int share_tables(struct datapath *d, struct bpf_object *o, struct bpf_map
 {
 	(void)bpf_map__set_autocreate(wakeups, false);
 	(void)bpf_map__set_autocreate(events, false);
-	return set_pins(d, o, e);
+	return pins_set(d, o, e);
 }
 
 static int attach_all(struct datapath *d, struct bpf_object *o, int cgroup, struct err *e)

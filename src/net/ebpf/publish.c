@@ -136,9 +136,11 @@ void publish_sources_del(struct datapath *d, uint32_t generation)
 {
 	int fd = bpf_map__fd(d->dp->maps.source_lists);
 	struct kedge_source_key k, next, *at = NULL;
+	bool any = false;
 
 	while (bpf_map_get_next_key(fd, at, &next) == 0) {
 		if (next.list == generation) {
+			any = true;
 			(void)table_del(d, d->dp->maps.source_lists, &next);
 			at = NULL;	/* from the front: the trie has changed */
 			continue;
@@ -146,6 +148,8 @@ void publish_sources_del(struct datapath *d, uint32_t generation)
 		k = next;
 		at = &k;
 	}
+	if (any)
+		xdp_relist(d->xdp);	/* its ports have gone before */
 }
 
 int ebpf_publish_set(struct datapath *d, const struct dp_publish *p, struct err *e)
@@ -155,9 +159,11 @@ int ebpf_publish_set(struct datapath *d, const struct dp_publish *p, struct err 
 
 	if (!host_addr(p, &k.addr))
 		return 0;
-	if (sources_set(d, p, &v, e) < 0)
+	if (sources_set(d, p, &v, e) < 0 || (p->count > 1 ? range_set(d, p, &v, &k.addr, e) : table_put(d, d->dp->maps.published, &k, &v, e)) < 0)
 		return -1;
-	return p->count > 1 ? range_set(d, p, &v, &k.addr, e) : table_put(d, d->dp->maps.published, &k, &v, e);
+	if (v.sources)
+		xdp_listed(d->xdp, p->host_port, p->count);
+	return 0;
 }
 
 int ebpf_publish_del(struct datapath *d, const struct dp_publish *p)

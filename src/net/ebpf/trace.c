@@ -222,12 +222,30 @@ static int mac_of(const char *name, uint8_t mac[6])
 	return 0;
 }
 
+/* The verdict; a drop's reason is in s->reason then. */
+static int put(struct story *s, int prog, struct bpf_test_run_opts *o, uint32_t drop, const char *name, struct err *e)
+{
+	uint64_t before[KEDGE_DROP_COUNT];
+	int r;
+
+	for (uint32_t i = 0; i < KEDGE_DROP_COUNT; i++)
+		before[i] = drops_of(s->d, i);
+	r = bpf_prog_test_run_opts(prog, o);
+	if (r < 0)
+		return err_errno(e, -r, "put a packet through the program at %s", name);
+	if (o->retval == drop)
+		/* Somebody else's drop in the same moment may be taken for ours; the packet was dropped in any case. */
+		for (uint32_t i = 0; i < KEDGE_DROP_COUNT; i++)
+			if (drops_of(s->d, i) != before[i])
+				(void)snprintf(s->reason, sizeof(s->reason), "%s", drop_reason(i));
+	return (int)o->retval;
+}
+
 /* The verdict; what came out is in s->now then. */
 static int run(struct story *s, const struct bpf_program *prog, uint32_t ifindex, const char *name, bool reply, struct err *e)
 {
 	static uint8_t in[ROOM], out[ROOM];
 	struct __sk_buff ctx = { .ifindex = ifindex, .ingress_ifindex = ifindex };
-	uint64_t before[KEDGE_DROP_COUNT];
 	uint8_t mac[6] = { 0 };
 	bool v6 = is6(&s->now);
 	int r;
@@ -235,18 +253,26 @@ static int run(struct story *s, const struct bpf_program *prog, uint32_t ifindex
 	(void)mac_of(name, mac);
 	LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = in, .data_size_in = (uint32_t)make(&s->now, reply, mac, in), .data_out = out, .data_size_out = sizeof(out),
 		    .ctx_in = &ctx, .ctx_size_in = sizeof(ctx), .repeat = 1);
-	for (uint32_t i = 0; i < KEDGE_DROP_COUNT; i++)
-		before[i] = drops_of(s->d, i);
-	r = bpf_prog_test_run_opts(bpf_program__fd(prog), &o);
-	if (r < 0)
-		return err_errno(e, -r, "put a packet through the program at %s", name);
-	if (o.retval == TC_ACT_SHOT)
-		/* Somebody else's drop in the same moment may be taken for ours; the packet was dropped in any case. */
-		for (uint32_t i = 0; i < KEDGE_DROP_COUNT; i++)
-			if (drops_of(s->d, i) != before[i])
-				(void)snprintf(s->reason, sizeof(s->reason), "%s", drop_reason(i));
-	read_back(out, v6, &s->now);
-	return (int)o.retval;
+	r = put(s, bpf_program__fd(prog), &o, TC_ACT_SHOT, name, e);
+	if (r >= 0 || r == TC_ACT_UNSPEC)
+		read_back(out, v6, &s->now);
+	return r;
+}
+
+/* Before the kernel has made anything of it. 1 dropped, 0 not, -1 with e. */
+static int refused(struct story *s, int prog, uint32_t ifindex, const char *name, struct err *e)
+{
+	static uint8_t in[ROOM], out[ROOM];
+	struct xdp_md ctx = { .ingress_ifindex = ifindex };
+	uint8_t mac[6] = { 0 };
+	int r;
+
+	(void)mac_of(name, mac);
+	ctx.data_end = (uint32_t)make(&s->now, false, mac, in);
+	LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = in, .data_size_in = ctx.data_end, .data_out = out, .data_size_out = sizeof(out), .ctx_in = &ctx,
+		    .ctx_size_in = sizeof(ctx), .repeat = 1);
+	r = put(s, prog, &o, XDP_DROP, name, e);
+	return r < 0 ? -1 : r == XDP_DROP;
 }
 
 static bool out_of(struct datapath *d, const struct in6_addr *container, struct kedge_endpoint *ep, char name[IF_NAMESIZE])
@@ -288,11 +314,21 @@ static const char *inward(struct story *s, const struct dp_trace *t, struct err 
 	struct kedge_endpoint ep;
 	char name[IF_NAMESIZE], veth[IF_NAMESIZE];
 	const char *result = "delivered";
-	int v;
+	int prog = xdp_prog(s->d->xdp, t->ifindex), v;
 
 	if (!if_indextoname(t->ifindex, name))
 		(void)snprintf(name, sizeof(name), "%u", t->ifindex);
-	tell(s, "uplink", name, &s->now, "arrives at %s, tc ingress", name);
+	if (prog >= 0) {
+		tell(s, "xdp", name, &s->now, "arrives at %s, XDP", name);
+		v = refused(s, prog, t->ifindex, name, e);
+		if (v < 0)
+			return NULL;
+		if (v) {
+			tell(s, "xdp", name, NULL, "dropped: %s", s->reason);
+			return "dropped";
+		}
+	}
+	tell(s, "uplink", name, &s->now, prog >= 0 ? "passes XDP, tc ingress of %s" : "arrives at %s, tc ingress", name);
 	v = run(s, s->d->dp->progs.kedge_uplink, t->ifindex, name, false, e);
 	if (v < 0 && v != TC_ACT_UNSPEC)
 		return NULL;

@@ -242,11 +242,10 @@ static int nft_net_del(struct datapath *d, uint32_t ifindex, struct err *e)
 }
 
 /* Routing does what uplinks and addresses are for. */
-static int nft_uplink_set(struct datapath *d, uint32_t ifindex, bool has_ethernet, struct err *e)
+static int nft_uplink_set(struct datapath *d, const struct dp_uplink *u, struct err *e)
 {
 	(void)d;
-	(void)ifindex;
-	(void)has_ethernet;
+	(void)u;
 	(void)e;
 	return 0;
 }
