@@ -21,7 +21,7 @@ upstream_start() {
 }
 upstream_stop() { kill $upstream_pid; wait $upstream_pid 2>/dev/null || true; }
 upstream_start
-trap 'kill $upstream_pid 2>/dev/null || true; finish' EXIT
+cleanup() { kill $upstream_pid 2>/dev/null || true; }
 # An /etc of our own, so that its resolv.conf can be replaced.
 cp -a /etc "$tmp/etc"
 mount --bind "$tmp/etc" /etc

@@ -11,7 +11,7 @@ done >"$tmp/hosts"
 nsenter --net=/run/netns/client dnsmasq -k -C /dev/null -u root --pid-file= -R -h --addn-hosts="$tmp/hosts" --bind-interfaces --listen-address=192.0.2.2 --local=// \
 	--local=/lab/ --local-ttl=600 >/dev/null 2>&1 &
 upstream=$!
-trap 'kill $upstream 2>/dev/null || true; finish' EXIT
+cleanup() { kill $upstream 2>/dev/null || true; }
 echo "nameserver 192.0.2.2" >"$tmp/resolv.conf"
 mount --bind "$tmp/resolv.conf" /etc/resolv.conf
 engine_start

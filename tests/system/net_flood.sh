@@ -20,7 +20,7 @@ while True:
 PY
 nsenter --net=/run/netns/client python3 "$tmp/echo.py" >/dev/null 2>&1 </dev/null &
 echo_pid=$!
-trap 'kill $echo_pid $in_pid 2>/dev/null || true; finish' EXIT
+cleanup() { kill $echo_pid $in_pid 2>/dev/null || true; }
 in_pid=
 until_ok 10 sh -c 'nsenter --net=/run/netns/client ss -Hltn "sport = :7000" | grep -q .'
 kedge run -d --name web -p 8080:80 busybox sh -c 'while true; do nc -l -p 80 -e cat; done' >/dev/null

@@ -44,7 +44,7 @@ serves() {
 }
 # shellcheck disable=SC2046
 stop_servers() { for p in "${servers[@]}"; do kill $(ps -o pid= --ppid "$p") "$p" 2>/dev/null || true; done; }
-trap 'stop_servers; finish' EXIT
+cleanup() { stop_servers; }
 asleep() { local name=$1; shift; ids[$name]=$(kedge run -d --name "$name" "$@" busybox sleep 1000); }
 rules_are() { equal "$(rules)" "$1"; }
 rules() { { ip rule; ip -6 rule; } | grep -c '^9[89]:' || true; }

@@ -70,4 +70,4 @@ serve() {
 # Each is a shell that waits for its server.
 # shellcheck disable=SC2046
 stop_servers() { for p in "${servers[@]}"; do kill $(ps -o pid= --ppid "$p") "$p" 2>/dev/null || true; done; servers=(); }
-trap 'stop_servers; finish' EXIT
+cleanup() { stop_servers; }
