@@ -62,6 +62,8 @@ static bool packet_read(const uint8_t *p, size_t n, struct dp_drop *x)
 	}
 	if (x->proto == IPPROTO_TCP && l4 + 14 <= n)
 		x->tcp_flags = p[l4 + 13];
+	if (x->proto == IPPROTO_SCTP && l4 + 13 <= n)
+		x->tcp_flags = p[l4 + 12];	/* the first chunk's type */
 	return true;
 }
 

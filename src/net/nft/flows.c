@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <arpa/inet.h>
 #include <linux/netfilter/nf_conntrack_common.h>
+#include <linux/netfilter/nf_conntrack_sctp.h>
 #include <linux/netfilter/nf_conntrack_tcp.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
@@ -26,7 +27,7 @@ struct listing {
 	void (*fn)(void *user, const struct dp_flow *f);
 	void *user;
 	bool v4;
-	int64_t tcp_s, udp_s, udp_stream_s, now;
+	int64_t tcp_s, udp_s, udp_stream_s, sctp_s, now;
 };
 
 static int keep(const struct nlattr *a, void *user)
@@ -58,14 +59,29 @@ static void counters(const struct nlattr *nest, uint64_t *packets, uint64_t *byt
 	*bytes = be64(a[CTA_COUNTERS_BYTES]);
 }
 
-static uint8_t tcp_state(const struct nlattr *info)
+/* How a connection or an association stands; 0: not told. */
+static uint8_t state_of(const struct nlattr *info, uint16_t proto, uint16_t state)
 {
 	const struct nlattr *a[ATTRS] = { NULL }, *t[ATTRS] = { NULL };
 
-	if (!info || mnl_attr_parse_nested(info, keep, a) < 0 || !a[CTA_PROTOINFO_TCP] || mnl_attr_parse_nested(a[CTA_PROTOINFO_TCP], keep, t) < 0 ||
-	    !t[CTA_PROTOINFO_TCP_STATE])
-		return TCP_CONNTRACK_NONE;
-	return mnl_attr_get_u8(t[CTA_PROTOINFO_TCP_STATE]);
+	if (!info || mnl_attr_parse_nested(info, keep, a) < 0 || !a[proto] || mnl_attr_parse_nested(a[proto], keep, t) < 0 || !t[state])
+		return 0;
+	return mnl_attr_get_u8(t[state]);
+}
+
+static void stands(struct dp_flow *f, const struct nlattr *info)
+{
+	uint8_t s;
+
+	if (f->proto == IPPROTO_SCTP) {
+		s = state_of(info, CTA_PROTOINFO_SCTP, CTA_PROTOINFO_SCTP_STATE);
+		f->confirmed = s >= SCTP_CONNTRACK_ESTABLISHED && s <= SCTP_CONNTRACK_SHUTDOWN_ACK_SENT;
+		f->closing = s == SCTP_CONNTRACK_CLOSED || (f->confirmed && s != SCTP_CONNTRACK_ESTABLISHED);
+		return;
+	}
+	s = state_of(info, CTA_PROTOINFO_TCP, CTA_PROTOINFO_TCP_STATE);
+	f->confirmed = s >= TCP_CONNTRACK_ESTABLISHED && s != TCP_CONNTRACK_SYN_SENT2;
+	f->closing = f->confirmed && s != TCP_CONNTRACK_ESTABLISHED;
 }
 
 static int64_t idle_ns(const struct listing *l, const struct dp_flow *f, uint32_t status, uint32_t left)
@@ -76,6 +92,8 @@ static int64_t idle_ns(const struct listing *l, const struct dp_flow *f, uint32_
 		whole = f->confirmed && !f->closing ? l->tcp_s : 0;
 	else if (f->proto == IPPROTO_UDP)
 		whole = status & IPS_ASSURED ? l->udp_stream_s : l->udp_s;
+	else if (f->proto == IPPROTO_SCTP)
+		whole = f->confirmed && !f->closing ? l->sctp_s : 0;
 	return whole > (int64_t)left ? (whole - (int64_t)left) * 1000000000 : 0;
 }
 
@@ -87,7 +105,6 @@ static int on_flow(const struct nlmsghdr *h, void *user)
 	struct ct_tuple o, r;
 	uint64_t packets[2] = { 0 }, bytes[2] = { 0 }, start;
 	uint32_t status;
-	uint8_t state;
 
 	if (mnl_attr_parse(h, sizeof(struct nfgenmsg), keep, a) < 0 || !conntrack_tuple(a[CTA_TUPLE_ORIG], l->v4, &o) ||
 	    !conntrack_tuple(a[CTA_TUPLE_REPLY], l->v4, &r))
@@ -98,10 +115,8 @@ static int on_flow(const struct nlmsghdr *h, void *user)
 	if (f.published ? addr_eq(&o.dst, &r.src) && o.dport == r.sport : nft_bridge_of(l->d, &o.src) == 0)
 		return MNL_CB_OK;
 	status = be32(a[CTA_STATUS]);
-	state = tcp_state(a[CTA_PROTOINFO]);
 	f.replied = status & IPS_SEEN_REPLY;
-	f.confirmed = state >= TCP_CONNTRACK_ESTABLISHED && state != TCP_CONNTRACK_SYN_SENT2;
-	f.closing = f.confirmed && state != TCP_CONNTRACK_ESTABLISHED;
+	stands(&f, a[CTA_PROTOINFO]);
 	f.peer = f.published ? o.src : o.dst;
 	f.peer_port = f.published ? o.sport : o.dport;
 	f.host = f.published ? o.dst : r.dst;
@@ -137,7 +152,8 @@ static int64_t setting(const char *name)
 void nft_flows(struct datapath *d, void (*fn)(void *user, const struct dp_flow *f), void *user)
 {
 	struct listing l = { .d = d, .fn = fn, .user = user, .now = clock_wall(), .tcp_s = setting("nf_conntrack_tcp_timeout_established"),
-			     .udp_s = setting("nf_conntrack_udp_timeout"), .udp_stream_s = setting("nf_conntrack_udp_timeout_stream") };
+			     .udp_s = setting("nf_conntrack_udp_timeout"), .udp_stream_s = setting("nf_conntrack_udp_timeout_stream"),
+			     .sctp_s = setting("nf_conntrack_sctp_timeout_established") };
 	char buf[512];
 
 	for (int v4 = 1; v4 >= 0; v4--) {
