@@ -55,6 +55,10 @@ static void proxy(struct buf *b, const json_t *p)
 	single(b, "kedge_proxy_bytes_total", "counter", "Bytes of relayed TCP connections", json_i64(p, "Bytes", 0));
 	single(b, "kedge_proxy_datagrams_total", "counter", "UDP datagrams relayed by the engine", json_i64(p, "Datagrams", 0));
 	single(b, "kedge_proxy_datagrams_dropped_total", "counter", "UDP datagrams that could not be relayed", json_i64(p, "DatagramsDropped", 0));
+	single(b, "kedge_proxy_associations", "gauge", "SCTP associations relayed by the engine now", json_i64(p, "Associations", 0));
+	single(b, "kedge_proxy_associations_total", "counter", "SCTP associations relayed by the engine", json_i64(p, "AssociationsTotal", 0));
+	single(b, "kedge_proxy_associations_failed_total", "counter", "SCTP associations the container did not take", json_i64(p, "AssociationsFailed", 0));
+	single(b, "kedge_proxy_messages_total", "counter", "Messages of relayed SCTP associations", json_i64(p, "Messages", 0));
 }
 
 static void net(struct buf *b, const json_t *info)

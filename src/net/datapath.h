@@ -52,6 +52,7 @@ struct dp_publish {
 	uint32_t generation;		/* of the endpoint */
 	bool guarded;			/* to the engine's listener, through the host's firewall */
 	bool trusted;			/* host_addr is the endpoint's own address, and only what comes by a trusted interface is let in */
+	bool relayed;			/* the engine has a listener; SCTP may have none */
 	const struct net_cidr *sources;	/* who may use it; mapped form */
 	size_t n_sources;		/* 0: everybody */
 	uint16_t count;			/* 0 and 1: one port; more: as many host ports from host_port on, to as many from port on */
@@ -131,7 +132,7 @@ struct datapath_ops {
 	 */
 	bool forwarding;
 	bool routes;			/* carries packets between endpoints and other machines; the proxy does not */
-	bool sctp;			/* carries it; the proxy does not */
+	bool sctp;			/* carries it by itself, without sockets of the kernel's */
 	bool marks_early;		/* guard_set(): before the host's rules, which may take the mark away (marks.h) */
 	bool past_input;		/* packets to published ports do not see the host's INPUT chain */
 	bool uplink_forwarding;		/* the same of uplinks: packets are routed from and to them */

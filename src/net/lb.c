@@ -95,17 +95,20 @@ static void relay_set(struct lb_relay *r, const struct net_lb_backend *b, size_t
 	proxy_port_retarget(r->n->proxy, r->port, &to);
 }
 
+static void relay_free(struct lb_relay *r)
+{
+	port_release(r->n->ports, r->bound, r->n_bound);
+	free(r->bound);
+	free(r->b);
+	free(r);
+}
+
 static int relay_new(struct net *n, const struct net_lb *lb, struct lb_relay **ret, struct err *e)
 {
 	struct lb_relay *r = mem_zalloc(sizeof(*r));
 	struct net_port p = { .proto = lb->proto, .port = lb->port, .host_port = lb->port, .host_port_end = lb->port };
 	struct proxy_target to;
 
-	if (lb->proto == IPPROTO_SCTP && !n->ops->sctp) {
-		free(r);
-		return err_set(e, ERR_NOT_IMPLEMENTED, "port %u/sctp cannot be published: that needs the data path ebpf or nft, --datapath=%s carries tcp and udp", lb->port,
-			       n->ops->name);
-	}
 	r->n = n;
 	r->lb = *lb;
 	(void)snprintf(p.host_ip, sizeof(p.host_ip), "%s", addr_is4(&lb->addr) && addr_is_any(&lb->addr) ? "0.0.0.0" : addr_text(&lb->addr, p.host_ip));
@@ -115,20 +118,16 @@ static int relay_new(struct net *n, const struct net_lb *lb, struct lb_relay **r
 			return -1;
 		}
 		err_clear(e);
-	} else if (lb->proto != IPPROTO_SCTP) {
+	} else if (!r->bound[0].relayed && !n->ops->sctp) {
+		relay_free(r);
+		return err_set(e, ERR_NOT_IMPLEMENTED, "port %u/sctp cannot be published: --datapath=%s relays it by the kernel's SCTP sockets, and this kernel has none (its module sctp)",
+			       lb->port, n->ops->name);
+	} else if (r->bound[0].relayed) {
 		to = target_of(r);
 		r->port = proxy_port_open_take(n->proxy, TAKE_FD(r->bound[0].fd), &to);
 	}
 	*ret = r;
 	return 0;
-}
-
-static void relay_free(struct lb_relay *r)
-{
-	port_release(r->n->ports, r->bound, r->n_bound);
-	free(r->bound);
-	free(r->b);
-	free(r);
 }
 
 static void on_closed(void *user)

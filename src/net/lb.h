@@ -18,7 +18,7 @@
 struct net;
 
 struct net_lb {
-	uint8_t proto;			/* IPPROTO_TCP, _UDP; _SCTP by the data path alone, nothing relays it */
+	uint8_t proto;			/* IPPROTO_TCP, _UDP, _SCTP */
 	struct in6_addr addr;		/* of the host or a virtual one; ::, 0.0.0.0: every address of the host of that family */
 	uint16_t port;
 	bool affinity;			/* a client's address alone decides */

@@ -176,9 +176,10 @@ json_t *net_info(const struct net *n)
 	proxy_counts(n->proxy, &c);
 	json_object_set_new(o, "Ports", json_integer((json_int_t)port_table_len(n->ports)));
 	json_object_set_new(o, "Proxy",
-			    json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "Connections", (json_int_t)c.tcp_now, "ConnectionsTotal",
+			    json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "Connections", (json_int_t)c.tcp_now, "ConnectionsTotal",
 				      (json_int_t)c.tcp_opened, "ConnectionsFailed", (json_int_t)c.tcp_failed, "Bytes", (json_int_t)c.tcp_bytes, "Flows",
 				      (json_int_t)c.udp_now, "FlowsTotal", (json_int_t)c.udp_flows, "Datagrams", (json_int_t)c.udp_packets,
-				      "DatagramsDropped", (json_int_t)c.udp_dropped));
+				      "DatagramsDropped", (json_int_t)c.udp_dropped, "Associations", (json_int_t)c.sctp_now, "AssociationsTotal",
+				      (json_int_t)c.sctp_opened, "AssociationsFailed", (json_int_t)c.sctp_failed, "Messages", (json_int_t)c.sctp_messages));
 	return o;
 }

@@ -29,9 +29,12 @@ libnet_a_SOURCES += \
 	src/net/rtnl.c src/net/rtnl.h src/net/rtnl_priv.h src/net/rtnl_read.c \
 	src/net/sandbox.c src/net/sandbox.h src/net/sandbox_adopt.c src/net/sandbox_connect.c src/net/sandbox_kernel.c \
 	src/net/sandbox_ports.c src/net/sandbox_reap.c src/net/sandbox_routed.c \
+	src/net/sctp_source.c \
 	src/net/sysctls.c \
 	src/net/warn.c \
 	src/net/watch.c \
 	src/net/proxy/proxy.c src/net/proxy/proxy.h src/net/proxy/proxy_priv.h \
+	src/net/proxy/accept.c \
+	src/net/proxy/sctp.c \
 	src/net/proxy/tcp.c \
 	src/net/proxy/udp.c

@@ -47,6 +47,7 @@ struct net {
 	unsigned guards;		/* sandboxes with guarded ports */
 	bool guard4, guard6;		/* their clients keep their addresses */
 	struct datapath *marks;		/* guard.c: see marks.h; NULL: none */
+	unsigned sctp_relays;		/* sandboxes with ports that are relayed over SCTP */
 	struct net_drops *followers;	/* lab.c */
 	unsigned pending;		/* closings and commits under way */
 	struct reaper *reaper;		/* sandbox_reap.c */
@@ -134,6 +135,8 @@ void watch_free(struct watch *w);
 bool watch_uplink(const struct watch *w, bool v6, const struct in6_addr *want, uint32_t *ifindex, struct in6_addr *addr);
 /* A network is there: its trusted interfaces are told to the data path. Those that come later, by themselves. */
 void watch_trust(struct watch *w, const struct network *nw);
+/* The first IPv4 address of the host that is of no private range. False: there is none. */
+bool watch_public4(const struct watch *w, struct in6_addr *ret);
 /* Gives a bridge the forwarding the data path wants of it, both families; watch.c keeps it so. */
 void forwarding_ensure(const struct net *n, const char *bridge);
 /* For a data path that routes: IPv6 has one switch for all interfaces. */
@@ -166,6 +169,12 @@ void guard_put(struct net *n);
 void guard_network(const struct network *nw, bool on);	/* a network has its bridge, or is about to lose it */
 void guard_lost(struct net *n, const struct rtnl_rule *rule);	/* as isolation_lost() */
 void guard_gc(struct net *n);				/* after adoption: what an earlier run has left */
+
+/* sctp_source.c: a sandbox has ports that are relayed over SCTP, or no longer. */
+void sctp_source_get(struct net *n);
+void sctp_source_put(struct net *n);
+void sctp_source_refresh(struct net *n);		/* there is another network, or address of the host */
+void sctp_source_gc(struct net *n);			/* after adoption */
 
 /* sandbox.c */
 struct sandbox;

@@ -409,6 +409,7 @@ static void on_stored(void *user, const struct err *e)
 		return;
 	}
 	m->nw->making = false;
+	sctp_source_refresh(m->n);
 	finish(m);
 }
 

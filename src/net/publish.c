@@ -26,12 +26,11 @@
  * A port on every address is one IPv6 socket that takes IPv4 too: half the descriptors, and one kernel decision for both families. Without
  * IPv6 in the kernel it is an IPv4 socket. Two containers may have the same port on different addresses; every address overlaps each.
  *
- * SCTP is for the data path alone, the proxy does not carry it. A kernel with SCTP sockets has one that keeps the port, without listening; of one without
- * them nobody can ask for a socket's port, and the table is all there is. What programs with an SCTP of their own on raw sockets use is not known
- * to any kernel.
+ * A kernel without SCTP sockets has nobody who could ask for one's port: there the table is all there is, and SCTP is for the data path alone. What programs
+ * with an SCTP of their own on raw sockets use is not known to any kernel.
  *
  * Runs of PORT_RUN_MIN and more consecutive ports are one claim and have one socket, on their first port, where the data path keeps the others
- * (bpf/ports.bpf.c). Whether a process has one of those is asked of the kernel once for all; of a kernel that cannot tell, by binding each for a moment.
+ * (bpf/ports.bpf.c), which it cannot for SCTP's sockets. Whether a process has one of those is asked of the kernel once for all; of a kernel that cannot tell, by binding each for a moment.
  *
  * The table is an open hash over (proto, port) with chains, and a list of the runs, which are few; the lock is held for lookups only.
  */
@@ -171,10 +170,10 @@ static int sock_bind(uint8_t proto, const struct in6_addr *addr, bool v6, bool o
 		if (addr_is4(addr))
 			sa.v4.sin_addr.s_addr = htonl(addr_to4(addr));
 	}
-	if (proto == IPPROTO_TCP) {
-		/* Connections of an earlier run in TIME_WAIT must not keep the port from us; a listener still does. */
+	if (proto != IPPROTO_UDP) {
+		/* Connections of an earlier run that are still ending must not keep the port from us; a listener still does. */
 		(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	} else if (keep && proto == IPPROTO_UDP) {
+	} else if (keep) {
 		/* Replies leave with the address the client wrote to. */
 		(void)setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &one, sizeof(one));
 		if (v6)
@@ -182,7 +181,7 @@ static int sock_bind(uint8_t proto, const struct in6_addr *addr, bool v6, bool o
 	}
 	if (bind(fd, &sa.sa, len) < 0)
 		return -errno;
-	if (proto == IPPROTO_TCP && keep && listen(fd, BACKLOG) < 0)
+	if (proto != IPPROTO_UDP && keep && listen(fd, BACKLOG) < 0)
 		return -errno;
 	if (!*port) {
 		if (getsockname(fd, &sa.sa, &len) < 0)
@@ -224,6 +223,7 @@ static int port_bind(struct port_bound *b, bool keep)
 		return b->host_port ? 0 : random_port(b);
 	if (fd < 0)
 		return fd;
+	b->relayed = true;
 	if (keep)
 		b->fd = fd;
 	else
@@ -236,7 +236,7 @@ static int port_bind(struct port_bound *b, bool keep)
 static int bound_init(struct port_bound *b, const struct net_port *p, struct err *e)
 {
 	*b = (struct port_bound){ .proto = p->proto, .port = p->port, .host_port = p->host_port, .fd = -1, .v4 = true, .v6 = true,
-				  .count = (uint16_t)net_port_count(p) };
+				  .count = (uint16_t)net_port_count(p), .relayed = p->proto != IPPROTO_SCTP };
 	if (!*p->host_ip)
 		return 0;
 	if (addr_parse(p->host_ip, &b->host_addr) < 0)
@@ -323,12 +323,24 @@ void port_table_ranges(struct port_table *t)
 	t->ranges = true;
 }
 
-/* What is kept by one socket is one piece; the rest is a piece each. */
-static size_t pieces(const struct port_table *t, const struct net_port *p)
+/* Has the kernel sockets for SCTP? Asking loads the module. */
+static bool has_sctp(const struct net_port *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (p[i].proto == IPPROTO_SCTP) {
+			CLEANUP(fd_closep) int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_SCTP);
+
+			return fd >= 0;
+		}
+	return false;
+}
+
+/* What is kept by one socket, or none, is one piece; the rest is a piece each. */
+static size_t pieces(const struct port_table *t, const struct net_port *p, bool sctp)
 {
 	unsigned n = net_port_count(p);
 
-	return t->ranges && n >= PORT_RUN_MIN && p->host_port ? 1 : n;
+	return t->ranges && n >= PORT_RUN_MIN && p->host_port && !(sctp && p->proto == IPPROTO_SCTP) ? 1 : n;
 }
 
 static struct net_port piece(const struct net_port *p, size_t of, size_t i)
@@ -344,13 +356,13 @@ static struct net_port piece(const struct net_port *p, size_t of, size_t i)
 	return one;
 }
 
-static struct port_bound *bounds_new(const struct port_table *t, const struct net_port *p, size_t n, struct err *e)
+static struct port_bound *bounds_new(const struct port_table *t, const struct net_port *p, size_t n, bool sctp, struct err *e)
 {
 	struct port_bound *b;
 	size_t total = 0;
 
 	for (size_t i = 0; i < n; i++)
-		total += pieces(t, &p[i]);
+		total += pieces(t, &p[i], sctp);
 	b = mem_try((total ? total : 1) * sizeof(*b), SIZE_MAX / 2);
 	if (!b)
 		err_set(e, ERR_UNAVAILABLE, "no memory for %zu published ports", total);
@@ -412,14 +424,15 @@ static int run_check(struct check *c, const struct in6_addr *addr, struct err *e
 int port_reserve(struct port_table *t, const struct net_port *p, size_t n, const struct in6_addr *addr, struct port_bound **ret, size_t *n_ret,
 		 struct err *e)
 {
-	struct port_bound *b = bounds_new(t, p, n, e);
+	bool sctp = has_sctp(p, n);
+	struct port_bound *b = bounds_new(t, p, n, sctp, e);
 	bool runs = false;
 	size_t len = 0;
 
 	if (!b)
 		return -1;
 	for (size_t i = 0; i < n; i++) {
-		size_t of = pieces(t, &p[i]);
+		size_t of = pieces(t, &p[i], sctp);
 
 		for (size_t k = 0; k < of; k++, len++) {
 			struct net_port one = piece(&p[i], of, k);
@@ -443,13 +456,14 @@ fail:
 int port_adopt(struct port_table *t, const struct net_port *p, size_t n, void (*lost)(void *user, const struct port_bound *b, int errnum), void *user,
 	       struct port_bound **ret, size_t *n_ret, struct err *e)
 {
-	struct port_bound *b = bounds_new(t, p, n, e);
+	bool sctp = has_sctp(p, n);
+	struct port_bound *b = bounds_new(t, p, n, sctp, e);
 	size_t len = 0;
 
 	if (!b)
 		return -1;
 	for (size_t i = 0; i < n; i++) {
-		size_t of = pieces(t, &p[i]);
+		size_t of = pieces(t, &p[i], sctp);
 
 		for (size_t k = 0; k < of; k++) {
 			struct net_port one = piece(&p[i], of, k);

@@ -30,7 +30,8 @@ struct port_bound {
 	struct in6_addr host_addr;	/* :: every address of the families below */
 	bool v4, v6;			/* what the binding covers */
 	uint16_t count;			/* 1; of a run of ports how many, and the fd of its first one is for all of them */
-	int fd;				/* listening (TCP) or bound, non-blocking; -1 when another process had it at adoption, or the kernel has no such sockets (SCTP) */
+	int fd;				/* listening (TCP, SCTP) or bound, non-blocking; -1 when another process had it at adoption, or the kernel has no such sockets (SCTP) */
+	bool relayed;			/* the proxy serves what the data path leaves over: not so SCTP on kernels without its sockets */
 };
 
 /* ports.c: puts what is consecutive together, in place; returns how many are left. Changes the order of long lists. */

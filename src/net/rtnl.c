@@ -462,6 +462,8 @@ void rtnl_rule(struct rtnl *r, bool add, const struct rtnl_rule *rule)
 	mnl_attr_put_u32(nh, FRA_FWMASK, rule->mask);
 	if (rule->table)
 		mnl_attr_put_u32(nh, FRA_TABLE, rule->table);
+	if (rule->proto)
+		mnl_attr_put_u8(nh, FRA_IP_PROTO, rule->proto);
 	if (rule->iif[0])
 		mnl_attr_put_strz(nh, FRA_IIFNAME, rule->iif);
 	if (rule->to.prefix) {
@@ -501,6 +503,30 @@ void rtnl_route_all_local(struct rtnl *r, bool v6, bool add, uint32_t table)
 	rt->rtm_type = RTN_LOCAL;
 	mnl_attr_put_u32(nh, RTA_TABLE, table);
 	mnl_attr_put_u32(nh, RTA_OIF, 1);		/* loopback's index in every network namespace */
+	end(r, nh);
+}
+
+void rtnl_route_source(struct rtnl *r, bool add, const struct net_cidr *subnet, uint32_t ifindex, const struct in6_addr *source, uint32_t table)
+{
+	char t[CIDR_TEXT];
+	struct nlmsghdr *nh = begin(r, add ? RTM_NEWROUTE : RTM_DELROUTE, add ? NLM_F_CREATE | NLM_F_REPLACE : 0, add ? 0 : ESRCH, "%s the route of table %u to %s",
+				    add ? "add" : "remove", table, cidr_text(subnet, t));
+	struct net_cidr base = cidr_base(subnet);
+	struct rtmsg *rt;
+
+	if (!nh)
+		return;
+	rt = mnl_nlmsg_put_extra_header(nh, sizeof(*rt));
+	rt->rtm_family = addr_is4(&base.addr) ? AF_INET : AF_INET6;
+	rt->rtm_dst_len = (uint8_t)cidr_len(&base);
+	rt->rtm_protocol = RTPROT_BOOT;
+	rt->rtm_scope = RT_SCOPE_LINK;
+	rt->rtm_type = RTN_UNICAST;
+	mnl_attr_put_u32(nh, RTA_TABLE, table);
+	put_addr(nh, RTA_DST, &base.addr);
+	mnl_attr_put_u32(nh, RTA_OIF, ifindex);
+	if (add)
+		put_addr(nh, RTA_PREFSRC, source);
 	end(r, nh);
 }
 

@@ -41,10 +41,13 @@ void rtnl_addr_del(struct rtnl *r, uint32_t ifindex, const struct net_cidr *a);	
 void rtnl_route_default(struct rtnl *r, uint32_t ifindex, bool v6, const struct in6_addr *gateway);	/* NULL: the link itself */
 /* In that table everything is the host's own. add: present is fine; else missing is. */
 void rtnl_route_all_local(struct rtnl *r, bool v6, bool add, uint32_t table);
+/* To the subnet over the link, with that source address, in that table. add: what is there is replaced; else missing is fine. */
+void rtnl_route_source(struct rtnl *r, bool add, const struct net_cidr *subnet, uint32_t ifindex, const struct in6_addr *source, uint32_t table);
 /* A rule by where packets come in, go to and come from, and by their mark. A mark without a mask all packets have: its maker knows the rule by it. */
 struct rtnl_rule {
 	bool v6;
 	bool prohibit;			/* else by the table */
+	uint8_t proto;			/* of the packets; 0: any */
 	uint32_t priority, mark, mask;
 	uint32_t table;			/* 0: the main one */
 	char iif[16];			/* "lo": what the host itself sends; "": any */

@@ -48,8 +48,7 @@ void sandbox_free(struct sandbox *s)
 	if (!s)
 		return;
 	names_sandbox_close(s);
-	if (s->guarding)
-		guard_put(s->n);
+	sandbox_relays_end(s);
 	for (size_t i = 0; i < s->n_ep; i++)
 		endpoint_free(s->ep[i]);
 	free(s->ep);

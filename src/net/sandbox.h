@@ -48,7 +48,7 @@ struct sandbox {
 	struct endpoint *gw4, *gw6;	/* give the default routes and the published ports; NULL: none */
 	char *policy_text, *sources_text;	/* of the published ports, as asked for, or NULL */
 	struct net_policy policy;
-	bool guarding;			/* guard_get() was called for it */
+	bool guarding, relaying_sctp;	/* guard_get(), sctp_source_get() were called for it */
 	struct port_bound *ports;
 	size_t n_ports;
 	struct proxy_port **proxies;
@@ -106,6 +106,7 @@ void endpoint_advertise(const struct sandbox *s, const struct endpoint *ep);
 /* sandbox_ports.c: published ports in the data path and the proxy, by the endpoints that give the default routes. */
 int sandbox_ports_set(struct sandbox *s, struct err *e);
 void sandbox_ports_del(struct sandbox *s);
+void sandbox_relays_end(struct sandbox *s);
 void sandbox_proxies_open(struct sandbox *s);
 /* The endpoints have changed: ports go to the new ones. */
 int sandbox_ports_move(struct sandbox *s, struct endpoint *gw4, struct endpoint *gw6, struct err *e);

@@ -196,4 +196,5 @@ void net_gc(struct net *n)
 	gc_namespaces(n);
 	n->ops->gc(n->dp);
 	guard_gc(n);
+	sctp_source_gc(n);
 }

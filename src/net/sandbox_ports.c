@@ -41,7 +41,7 @@ static bool publish_of(const struct sandbox *s, const struct port_bound *b, bool
 		return false;
 	*ret = (struct dp_publish){ .proto = b->proto, .host_addr = b->host_addr, .host_port = b->host_port, .addr = v6 ? ep->addr6 : ep->addr4,
 				    .port = b->port, .generation = ep->generation, .count = b->count, .listener = listener(s, b), .guarded = s->policy.guarded,
-				    .sources = s->policy.sources, .n_sources = s->policy.n_sources };
+				    .relayed = b->relayed, .sources = s->policy.sources, .n_sources = s->policy.n_sources };
 	return true;
 }
 
@@ -78,6 +78,29 @@ static void direct_del(const struct sandbox *s)
 			(void)s->n->ops->publish_del(s->n->dp, &p);
 }
 
+/* What the host's routes have for the sake of its ports. */
+static void relays_begin(struct sandbox *s)
+{
+	if (s->policy.guarded && s->n_ports && !s->guarding) {
+		guard_get(s->n);
+		s->guarding = true;
+	}
+	for (size_t i = 0; i < s->n_ports && !s->relaying_sctp; i++)
+		if (s->ports[i].proto == IPPROTO_SCTP && s->ports[i].relayed) {
+			sctp_source_get(s->n);
+			s->relaying_sctp = true;
+		}
+}
+
+void sandbox_relays_end(struct sandbox *s)
+{
+	if (s->guarding)
+		guard_put(s->n);
+	if (s->relaying_sctp)
+		sctp_source_put(s->n);
+	s->guarding = s->relaying_sctp = false;
+}
+
 void sandbox_ports_del(struct sandbox *s)
 {
 	struct dp_publish p;
@@ -87,12 +110,10 @@ void sandbox_ports_del(struct sandbox *s)
 			(void)s->n->ops->publish_del(s->n->dp, &p);
 	direct_del(s);
 	sandbox_routed_del(s);
-	if (s->guarding)
-		guard_put(s->n);
-	s->guarding = false;
+	sandbox_relays_end(s);
 }
 
-/* What the data path leaves to the proxy cannot be had over SCTP, which that does not carry. */
+/* What the data path leaves to the proxy cannot be had over SCTP where the kernel has no sockets for it. */
 static int sctp_check(const struct sandbox *s, struct err *e)
 {
 	struct dp_publish p;
@@ -102,18 +123,19 @@ static int sctp_check(const struct sandbox *s, struct err *e)
 		const struct port_bound *b = &s->ports[i];
 		const struct endpoint *gw = s->gw4 ? s->gw4 : s->gw6;
 
-		if (b->proto != IPPROTO_SCTP || !gw || gw->nw->driver != DRIVER_BRIDGE)
+		if (b->proto != IPPROTO_SCTP || b->relayed || !gw || gw->nw->driver != DRIVER_BRIDGE)
 			continue;
 		if (!s->n->ops->sctp)
-			return err_set(e, ERR_NOT_IMPLEMENTED, "port %u/sctp cannot be published: that needs the data path ebpf or nft, --datapath=%s carries tcp and udp",
+			return err_set(e, ERR_NOT_IMPLEMENTED, "port %u/sctp cannot be published: --datapath=%s relays it by the kernel's SCTP sockets, and this kernel has none (its module sctp)",
 				       b->port, s->n->ops->name);
 		if (s->policy.guarded)
-			return err_set(e, ERR_NOT_IMPLEMENTED, "port %u/sctp cannot be published by way of the host's firewall (guarded): only tcp and udp can", b->port);
+			return err_set(e, ERR_NOT_IMPLEMENTED, "port %u/sctp cannot be published by way of the host's firewall (guarded): this kernel has no SCTP sockets (its module sctp)",
+				       b->port);
 		if (addr_is_loopback(&b->host_addr))
-			return err_set(e, ERR_NOT_IMPLEMENTED, "port %u/sctp cannot be published on %s: clients on the host itself are served over tcp and udp only",
+			return err_set(e, ERR_NOT_IMPLEMENTED, "port %u/sctp cannot be published on %s: clients on the host itself need the kernel's SCTP sockets, and it has none (its module sctp)",
 				       b->port, addr_text(&b->host_addr, ht));
 		if (!publish_of(s, b, false, &p) && !publish_of(s, b, true, &p))
-			return err_set(e, ERR_NOT_IMPLEMENTED, "port %u/sctp cannot be published on an %s address: the container has none, and only tcp and udp can pass from one family to the other",
+			return err_set(e, ERR_NOT_IMPLEMENTED, "port %u/sctp cannot be published on an %s address: the container has none, and to pass from one family to the other needs the kernel's SCTP sockets (its module sctp)",
 				       b->port, b->v4 ? "IPv4" : "IPv6");
 	}
 	return 0;
@@ -129,10 +151,7 @@ int sandbox_ports_set(struct sandbox *s, struct err *e)
 		return err_set(e, ERR_INVALID, "port %u cannot be published by way of the host's firewall (guarded) on a routed network", s->routed[0].port);
 	if (sctp_check(s, e) < 0)
 		return -1;
-	if (s->policy.guarded && s->n_ports && !s->guarding) {
-		guard_get(s->n);
-		s->guarding = true;
-	}
+	relays_begin(s);
 	for (size_t i = 0; i < 2 * s->n_ports; i++)
 		if (publish_of(s, &s->ports[i / 2], i % 2, &p) && s->n->ops->publish_set(s->n->dp, &p, e) < 0)
 			return -1;
@@ -144,8 +163,8 @@ static struct proxy_target proxy_target(const struct sandbox *s, const struct po
 	struct proxy_target to = { .proto = b->proto, .port = b->port, .first = b->count > 1 ? b->host_port : 0 };
 
 	to.policy = &s->policy;
-	to.keep4 = s->policy.guarded && s->n->guard4;
-	to.keep6 = s->policy.guarded && s->n->guard6;
+	to.keep4 = s->policy.guarded && s->n->guard4 && b->proto != IPPROTO_SCTP;
+	to.keep6 = s->policy.guarded && s->n->guard6 && b->proto != IPPROTO_SCTP;
 	if (s->gw4 && endpoint_subnet(s->gw4, false))
 		to.near4 = *endpoint_subnet(s->gw4, false);
 	if (s->gw6 && endpoint_subnet(s->gw6, true))
@@ -164,7 +183,7 @@ void sandbox_proxies_open(struct sandbox *s)
 		struct port_bound *b = &s->ports[i];
 		struct proxy_target to = proxy_target(s, b);
 
-		if (b->fd < 0 || b->proto == IPPROTO_SCTP)
+		if (b->fd < 0)
 			continue;
 		s->proxied[s->n_proxies] = (struct proxied){ .port = i, .fd = b->fd };
 		s->proxies[s->n_proxies++] = proxy_port_open_take(s->n->proxy, TAKE_FD(b->fd), &to);

@@ -170,6 +170,7 @@ static void on_addr(void *user, const struct rtnl_addr *a, bool gone)
 		if (gone) {
 			(void)w->n->ops->addr_del(w->n->dp, &k->addr, k->ifindex);
 			*k = w->addr[--w->n_addrs];
+			sctp_source_refresh(w->n);
 		}
 		return;
 	}
@@ -181,6 +182,7 @@ static void on_addr(void *user, const struct rtnl_addr *a, bool gone)
 	}
 	w->addr = mem_realloc(w->addr, (w->n_addrs + 1) * sizeof(*w->addr));
 	w->addr[w->n_addrs++] = (struct known_addr){ .addr = a->addr.addr, .ifindex = a->ifindex, .seen = true };
+	sctp_source_refresh(w->n);
 }
 
 /* A host that forwards takes no more router advertisements, unless it says twice that it wants them. */
@@ -279,6 +281,27 @@ bool watch_uplink(const struct watch *w, bool v6, const struct in6_addr *want, u
 		*ifindex = k->ifindex;
 		*addr = k->addr;
 		return true;
+	}
+	return false;
+}
+
+/* As SCTP has it: loopback and link addresses and the ranges of RFC 1918 and RFC 2544 are not public. */
+bool watch_public4(const struct watch *w, struct in6_addr *ret)
+{
+	static const struct { uint32_t base; unsigned len; } others[] = {
+		{ 0x0a000000, 8 }, { 0x7f000000, 8 }, { 0xa9fe0000, 16 }, { 0xac100000, 12 }, { 0xc0a80000, 16 }, { 0xc6120000, 15 },
+	};
+
+	for (size_t i = 0; i < w->n_addrs; i++) {
+		uint32_t a = addr_is4(&w->addr[i].addr) ? addr_to4(&w->addr[i].addr) : 0;
+		bool other = !a;
+
+		for (size_t k = 0; k < N(others); k++)
+			other |= (a ^ others[k].base) >> (32 - others[k].len) == 0;
+		if (!other) {
+			*ret = w->addr[i].addr;
+			return true;
+		}
 	}
 	return false;
 }

@@ -315,22 +315,30 @@ static bool is_ours(struct datapath *d, const struct dp_publish *p)
 	return !p->guarded && (!n || !n->internal);
 }
 
-/* There is no proxy for SCTP that could take what comes from the endpoint's own network, and its own address is nothing it is asked for at. */
-static bool has_near(const struct dp_publish *p)
+/*
+ * What is left to the proxy: what comes from the endpoint's own network; of SCTP also what the host itself sends, by way of lo. An association of the kernel's
+ * has all addresses of the host, and the translation would follow one. Where there is no listener, both are translated; a container's own address is nothing
+ * the proxy is asked for at. 0 or -errno.
+ */
+static int near_set(struct datapath *d, const struct dp_publish *p, bool on)
 {
-	return p->proto != IPPROTO_SCTP && !is_own(p);
+	struct elem near = elem_near(p, nft_bridge_of(d, &p->addr)), own = elem_near(p, NFT_LO);
+	bool relayed = p->relayed && !is_own(p);
+	int r = relayed ? net_elem(d, near, on) : 0, own_r = relayed && p->proto == IPPROTO_SCTP ? net_elem(d, own, on) : 0;
+
+	return r < 0 ? r : own_r;
 }
 
 static int nft_publish_set(struct datapath *d, const struct dp_publish *p, struct err *e)
 {
-	struct elem el = elem_publish(p), near = elem_near(p, nft_bridge_of(d, &p->addr));
+	struct elem el = elem_publish(p);
 	int r;
 
 	if (!is_ours(d, p))
 		return 0;
 	if (p->n_sources && sources_put(d, p, e) < 0)
 		return -1;
-	r = has_near(p) ? elem_put(d, &near) : 0;
+	r = near_set(d, p, true);
 	if (r == 0)
 		r = elem_put(d, &el);
 	if (r < 0) {
@@ -344,12 +352,11 @@ static int nft_publish_set(struct datapath *d, const struct dp_publish *p, struc
 
 static int nft_publish_del(struct datapath *d, const struct dp_publish *p)
 {
-	struct elem el = elem_publish(p), near = elem_near(p, nft_bridge_of(d, &p->addr));
+	struct elem el = elem_publish(p);
 	int r = is_ours(d, p) ? elem_del(d, &el) : 0;
 
-	if (is_ours(d, p) && has_near(p))
-		(void)elem_del(d, &near);
-
+	if (is_ours(d, p))
+		(void)near_set(d, p, false);
 	if (p->proto != IPPROTO_TCP)
 		conntrack_forget_port(d, addr_is4(&p->addr), p->proto, &p->host_addr, p->host_port);
 	return r;

@@ -41,6 +41,7 @@ enum nft_set {
 	SET_COUNT
 };
 
+enum { NFT_LO = 1 };			/* the loopback interface's index in every network namespace */
 enum { NFT_LB_SLOTS = 251 };		/* prime; a weight is good to four in a thousand */
 
 /* What not every kernel's nftables has. */

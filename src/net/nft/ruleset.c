@@ -35,7 +35,7 @@
  *                                              fib daddr type local, dnat to l4proto . th dport map @any4
  *                                              dnat to ip daddr . l4proto . th dport . (jhash ip saddr . th sport mod 251) map @lb4
  *                                              the same for @sticky4 without the client's port, for @lbany4 and @stickyany4 without the address
- *   chain output      nat output -100          the same without the near ones: clients on the host
+ *   chain output      nat output -100          the same with oif for iif, from the third on: clients on the host
  *   chain input       filter input 0           iif @internal, fib daddr type local, ip daddr . iif != @gw4     count internal, drop
  *   chain forward     filter forward 0         ct state established,related                                    accept
  *                                              iif . oif @pairs                                                accept
@@ -64,7 +64,8 @@
  * A container that talks to a port published from its own network is left to the proxy: the answer would go from container to container over
  * the bridge, past the translation, and with bridge-netfilter on, a container's way to itself would end at its own bridge port.
  *
- * The proxy does not carry SCTP: there the answer is made to come back by the bridge's own address as the sender, which is what the proxy would show.
+ * The same goes for clients of SCTP on the host itself (nft.c). Where the kernel has no SCTP sockets, nothing relays that: there the answer is made to come
+ * back by the bridge's own address as the sender, which is what the proxy would show.
  *
  * Marks are set behind every other rule of the host's, some of which give packets their connection's mark, whatever they had.
  *
@@ -474,13 +475,11 @@ static void translate(struct datapath *d, struct batch *b, const char *chain, bo
 		x_verdict(&ru, NFT_RETURN);
 		rule_put(&ru);
 		for (int any = 0; any < 2; any++) {
-			if (from_outside) {
-				ru = rule_in(d, b, chain);
-				x_meta(&ru, NFT_META_IIF, x_target(&ru, v4, any));
-				x_lookup(&ru, any ? (v4 ? SET_NEAR4 : SET_NEAR6) : (v4 ? SET_NEARPUB4 : SET_NEARPUB6), false);
-				x_verdict(&ru, NFT_RETURN);
-				rule_put(&ru);
-			}
+			ru = rule_in(d, b, chain);
+			x_meta(&ru, from_outside ? NFT_META_IIF : NFT_META_OIF, x_target(&ru, v4, any));
+			x_lookup(&ru, any ? (v4 ? SET_NEAR4 : SET_NEAR6) : (v4 ? SET_NEARPUB4 : SET_NEARPUB6), false);
+			x_verdict(&ru, NFT_RETURN);
+			rule_put(&ru);
 			ru = rule_in(d, b, chain);
 			(void)x_target(&ru, v4, any);
 			x_lookup(&ru, any ? (v4 ? SET_ANY4 : SET_ANY6) : (v4 ? SET_PUB4 : SET_PUB6), false);
@@ -577,7 +576,7 @@ static void rules(struct datapath *d, struct batch *b)
 {
 	static const uint8_t link_mask[16] = { 0xff, 0xc0 }, link_net[16] = { 0xfe, 0x80 };
 	const uint8_t sctp = IPPROTO_SCTP;
-	const uint32_t lo = 1;		/* loopback's index in every network namespace */
+	const uint32_t lo = NFT_LO;
 	struct rule ru;
 
 	for (int v4 = 1; v4 >= 0; v4--) {

@@ -20,8 +20,8 @@
  * engine's loop, and a port costs a descriptor and some two hundred bytes, not a process. The main loop sends it orders (open a port, close ports,
  * end) through loop_post(), answers come back the same way; nothing else is shared but counters.
  *
- * Memory is bounded by descriptors: a TCP connection has two, and two more for each direction that is full at the moment. A third of the limit may
- * be connections; past that, and when the kernel has no descriptors or memory left, accepting stops until some have ended (the kernel's
+ * Memory is bounded by descriptors: a TCP connection has two, and two more for each direction that is full at the moment; an association of SCTP has two. A
+ * third of the limit may be these; past that, and when the kernel has no descriptors or memory left, accepting stops until some have ended (the kernel's
  * backlog holds the rest).
  */
 struct proxy {
@@ -33,6 +33,12 @@ struct proxy {
 };
 
 enum { RETRY_MS = 50, CONNS_MIN = 64 };
+
+/* TCP's and SCTP's ports do, UDP's do not. */
+static bool accepts(const struct proxy_port *p)
+{
+	return p->to.proto != IPPROTO_UDP;
+}
 
 socklen_t proxy_target_addr(const struct proxy_target *to, union proxy_addr *ret)
 {
@@ -112,7 +118,7 @@ static void on_retry(void *user)
 
 	t->starved = false;
 	for (struct proxy_port *p = t->ports; p; p = p->next)
-		if (p->to.proto == IPPROTO_TCP)
+		if (accepts(p))
 			loop_io_set(p->io, LOOP_READ);
 }
 
@@ -126,7 +132,7 @@ void proxy_starved(struct proxy_thread *t)
 	if (log_limit_ok(&limit, 1, 60))
 		log_warn("net", "proxy: %u connections, no room for more at the moment: new ones wait", t->conns);
 	for (struct proxy_port *p = t->ports; p; p = p->next)
-		if (p->to.proto == IPPROTO_TCP)
+		if (accepts(p))
 			loop_io_set(p->io, 0);
 	loop_timer_set(t->retry, (int64_t)RETRY_MS * 1000000);
 }
@@ -184,6 +190,8 @@ static void port_free(struct proxy_port *p)
 {
 	if (p->to.proto == IPPROTO_TCP)
 		tcp_port_close(p);
+	else if (p->to.proto == IPPROTO_SCTP)
+		sctp_port_close(p);
 	else
 		udp_port_close(p);
 	loop_io_free(p->io);
@@ -240,9 +248,11 @@ static void on_port_open(void *user)
 	p->t->ports = p;
 	if (p->to.proto == IPPROTO_TCP)
 		tcp_port_open(p);
+	else if (p->to.proto == IPPROTO_SCTP)
+		sctp_port_open(p);
 	else
 		udp_port_open(p);
-	if (p->t->starved && p->to.proto == IPPROTO_TCP)
+	if (p->t->starved && accepts(p))
 		loop_io_set(p->io, 0);
 }
 
@@ -271,10 +281,10 @@ static void on_retarget(void *user)
 	struct retarget *r = user;
 	struct proxy_balance *old = r->port->to.balance;
 
-	if (r->to.proto != IPPROTO_TCP && r->to.balance) {
+	if (!accepts(r->port) && r->to.balance) {
 		r->port->to = r->to;
 		udp_port_trim(r->port);
-	} else if (r->to.proto != IPPROTO_TCP) {
+	} else if (!accepts(r->port)) {
 		udp_port_close(r->port);
 		loop_io_free(r->port->io);
 		r->port->to = r->to;
@@ -368,5 +378,6 @@ void proxy_counts(const struct proxy *p, struct proxy_counts *ret)
 	*ret = (struct proxy_counts){
 		.tcp_opened = s->tcp_opened, .tcp_failed = s->tcp_failed, .tcp_bytes = s->tcp_bytes, .udp_flows = s->udp_flows,
 		.udp_packets = s->udp_packets, .udp_dropped = s->udp_dropped, .tcp_now = s->tcp_now, .udp_now = s->udp_now,
+		.sctp_opened = s->sctp_opened, .sctp_failed = s->sctp_failed, .sctp_messages = s->sctp_messages, .sctp_now = s->sctp_now,
 	};
 }

@@ -42,13 +42,13 @@ struct proxy_target {
 	const struct net_policy *policy;	/* whom it is for; borrowed until the port is closed; NULL: everybody */
 	/*
 	 * The container sees its clients' own addresses, of this family, by sockets that bear them (IP_TRANSPARENT): its answers find their way back here. Not
-	 * so those of its own networks (near4, near6; prefix 0: none), whom it answers directly.
+	 * so those of its own networks (near4, near6; prefix 0: none), whom it answers directly. SCTP has no such sockets.
 	 */
 	bool keep4, keep6;
 	struct net_cidr near4, near6;
 	uint16_t first;			/* not 0: connections and datagrams come on many ports; one to port h goes to port + (h - first) */
 };
-/* fd is a listening TCP or a bound UDP socket, non-blocking; taken. The thread starts with the first port. */
+/* fd is a listening TCP or SCTP or a bound UDP socket, non-blocking; taken. The thread starts with the first port. */
 struct proxy_port *proxy_port_open_take(struct proxy *p, int fd, const struct proxy_target *to);
 /*
  * New connections and datagrams go there from now on; to an unspecified address: nowhere, they are refused. Its UDP flows start anew, but for those to
@@ -62,8 +62,8 @@ void proxy_ports_close(struct proxy *p, struct proxy_port *const *ports, size_t 
 void proxy_bar(struct proxy *p, const struct net_cidr *c, size_t n);
 
 struct proxy_counts {
-	uint64_t tcp_opened, tcp_failed, tcp_bytes, udp_flows, udp_packets, udp_dropped;
-	uint32_t tcp_now, udp_now;
+	uint64_t tcp_opened, tcp_failed, tcp_bytes, udp_flows, udp_packets, udp_dropped, sctp_opened, sctp_failed, sctp_messages;
+	uint32_t tcp_now, udp_now, sctp_now;
 };
 void proxy_counts(const struct proxy *p, struct proxy_counts *ret);
 

@@ -1,18 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <config.h>
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "net/addr.h"
 #include "net/proxy/proxy_priv.h"
 
 /*
@@ -36,21 +33,11 @@
  * has it.
  */
 enum {
-	ACCEPTS = 64,			/* a turn */
 	ROUNDS = 8,			/* reads a turn and direction: others want a turn too */
 	PIPE_SIZE = 256 << 10,
 	SMALL = 16 << 10, SMALL_RUN = 4,
 	FIRST = 4 << 10,		/* of a client's first words, which may have to be kept until the container has answered */
 	KEEPALIVE_S = 15,
-};
-
-struct tcp_conn;
-
-struct side {
-	struct tcp_conn *c;
-	int fd;
-	struct loop_io *io;
-	bool fin;			/* its FIN has come, behind what is there to read */
 };
 
 struct dir {
@@ -63,11 +50,8 @@ struct dir {
 };
 
 struct tcp_conn {
-	struct proxy_port *port;
-	struct tcp_conn *next, **at;
-	struct side side[2];		/* 0: the client, 1: the container */
+	struct proxy_conn c;		/* first */
 	struct dir dir[2];		/* from side[i] to side[!i] */
-	bool connecting;
 };
 
 static int pipe_get(struct proxy_thread *t, struct proxy_pipe *ret)
@@ -101,25 +85,14 @@ static void pipe_put(struct proxy_thread *t, struct proxy_pipe *p, bool empty)
 
 static void conn_free(struct tcp_conn *c, bool reset)
 {
-	struct proxy_thread *t = c->port->t;
+	struct proxy_thread *t = c->c.port->t;
 
+	proxy_conn_close(&c->c, reset);
 	for (int i = 0; i < 2; i++) {
-		loop_io_free(c->side[i].io);
-		if (c->side[i].fd >= 0) {
-			struct linger now = { .l_onoff = 1 };
-
-			if (reset)
-				(void)setsockopt(c->side[i].fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-			(void)close(c->side[i].fd);
-		}
 		pipe_put(t, &c->dir[i].pipe, !c->dir[i].in_pipe);
 		free(c->dir[i].left);
 	}
-	*c->at = c->next;
-	if (c->next)
-		c->next->at = c->at;
-	t->conns--;
-	t->stat->tcp_now = t->conns;
+	t->stat->tcp_now--;
 	free(c);
 }
 
@@ -135,7 +108,7 @@ static int flush(struct tcp_conn *c, struct dir *d, int to)
 			return -EPIPE;
 		d->in_pipe -= (size_t)n;
 	}
-	pipe_put(c->port->t, &d->pipe, true);
+	pipe_put(c->c.port->t, &d->pipe, true);
 	while (d->len) {
 		ssize_t n = send(to, d->left + d->off, d->len, MSG_NOSIGNAL | MSG_DONTWAIT);
 
@@ -153,8 +126,8 @@ static int flush(struct tcp_conn *c, struct dir *d, int to)
 static int pass(struct tcp_conn *c, int i, size_t n)
 {
 	struct dir *d = &c->dir[i];
-	const char *buf = c->port->t->buf;
-	ssize_t sent = send(c->side[!i].fd, buf, n, MSG_NOSIGNAL | MSG_DONTWAIT | (c->side[i].fin ? MSG_MORE : 0));
+	const char *buf = c->c.port->t->buf;
+	ssize_t sent = send(c->c.side[!i].fd, buf, n, MSG_NOSIGNAL | MSG_DONTWAIT | (c->c.side[i].fin ? MSG_MORE : 0));
 
 	if (sent < 0) {
 		if (errno != EAGAIN)
@@ -172,9 +145,9 @@ static int pass(struct tcp_conn *c, int i, size_t n)
 /* One read from side i: >0 bytes, 0 end of stream, -EAGAIN, -errno. What was read is passed on or kept. */
 static ssize_t move(struct tcp_conn *c, int i)
 {
-	struct proxy_thread *t = c->port->t;
+	struct proxy_thread *t = c->c.port->t;
 	struct dir *d = &c->dir[i];
-	int from = c->side[i].fd, rc;
+	int from = c->c.side[i].fd, rc;
 	ssize_t n;
 
 	if (d->bulk && pipe_get(t, &d->pipe) == 0) {
@@ -205,14 +178,15 @@ static void end(struct tcp_conn *c, int i)
 {
 	c->dir[i].ended = true;
 	if (!c->dir[!i].ended)
-		(void)shutdown(c->side[!i].fd, SHUT_WR);	/* ENOTCONN: the other side went first */
+		(void)shutdown(c->c.side[!i].fd, SHUT_WR);	/* ENOTCONN: the other side went first */
 }
 
 /* Moves what can be moved from side i to the other one. 0 or -errno for "reset both". */
-static int pump(struct tcp_conn *c, int i)
+static int pump(struct proxy_conn *conn, int i)
 {
+	struct tcp_conn *c = (struct tcp_conn *)conn;
 	struct dir *d = &c->dir[i];
-	int to = c->side[!i].fd, rc;
+	int to = c->c.side[!i].fd, rc;
 	uint64_t bytes = 0;
 
 	if (d->ended)
@@ -239,7 +213,7 @@ static int pump(struct tcp_conn *c, int i)
 		}
 		bytes += (uint64_t)n;
 		/* A short read has emptied the socket: asking again would only hear so, or of the end. */
-		if (!d->bulk && n < PROXY_BUF && !d->len && !c->side[i].fin)
+		if (!d->bulk && n < PROXY_BUF && !d->len && !c->c.side[i].fin)
 			break;
 	}
 	rc = flush(c, d, to);
@@ -247,7 +221,7 @@ static int pump(struct tcp_conn *c, int i)
 		end(c, i);
 out:
 	if (bytes)
-		c->port->t->stat->tcp_bytes += bytes;
+		c->c.port->t->stat->tcp_bytes += bytes;
 	return rc < 0 ? rc : 0;
 }
 
@@ -257,56 +231,28 @@ static void interests(struct tcp_conn *c)
 		struct dir *in = &c->dir[i], *out = &c->dir[!i];
 		unsigned ev = 0;
 
-		if (c->connecting) {
-			loop_io_set(c->side[i].io, i ? LOOP_WRITE : 0);
+		if (c->c.connecting) {
+			loop_io_set(c->c.side[i].io, i ? LOOP_WRITE : 0);
 			continue;
 		}
 		if (!in->eof && !in->in_pipe && !in->len)
 			ev |= LOOP_READ | LOOP_EOF;
 		if (out->in_pipe || out->len)
 			ev |= LOOP_WRITE;
-		loop_io_set(c->side[i].io, ev);
+		loop_io_set(c->c.side[i].io, ev);
 	}
 }
 
-/* After what was done for c: 0, or -errno for "reset both". c may be gone afterwards. */
-static void settle(struct tcp_conn *c, int rc)
+static void settle(struct proxy_conn *conn, int rc)
 {
+	struct tcp_conn *c = (struct tcp_conn *)conn;
+
 	if (rc < 0)
 		conn_free(c, true);
 	else if (c->dir[0].ended && c->dir[1].ended)
 		conn_free(c, false);
 	else
 		interests(c);
-}
-
-static void on_side(void *user, unsigned events)
-{
-	struct side *s = user;
-	struct tcp_conn *c = s->c;
-	int i = s == &c->side[1], rc = 0;
-
-	if (c->connecting) {
-		int err = 0;
-		socklen_t len = sizeof(err);
-
-		if (getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0 || err) {
-			c->port->t->stat->tcp_failed++;
-			conn_free(c, true);
-			return;
-		}
-		c->connecting = false;
-		/* The request is often here already. */
-		rc = pump(c, 0);
-	} else {
-		if (events & LOOP_EOF)
-			s->fin = true;
-		if (events & LOOP_WRITE)
-			rc = pump(c, !i);
-		if (rc == 0 && events & (LOOP_READ | LOOP_EOF))
-			rc = pump(c, i);
-	}
-	settle(c, rc);
 }
 
 static void sock_setup(int fd)
@@ -319,182 +265,63 @@ static void sock_setup(int fd)
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &idle, sizeof(idle));
 }
 
-static struct in6_addr addr_from(const union proxy_addr *a)
+/* Before the container is called: what the client has said. False: it has been reset meanwhile, which is told only once. */
+static bool greet(struct proxy_port *p, struct proxy_visit *v)
 {
-	return a->sa.sa_family == AF_INET ? addr_of4(ntohl(a->v4.sin_addr.s_addr)) : a->v6.sin6_addr;
+	ssize_t n = recv(v->fd, p->t->buf, FIRST, MSG_DONTWAIT);
+
+	v->spoke = n > 0 ? (size_t)n : 0;
+	return n >= 0 || errno == EAGAIN || errno == EINTR;
 }
 
-/* A connection as accepted. */
-struct visit {
-	int fd;
-	struct in6_addr client, local;	/* local: zero unless somebody has to know */
-	uint16_t port, client_port;
-	size_t spoke;			/* bytes of it are in the thread's buffer */
-};
-
-static bool visit_read(const struct proxy_port *p, const union proxy_addr *peer, struct visit *v)
+/* On a socket that connects: the handshake's last packet waits for data (at most 200 ms, but there is no waiting: it is here). */
+static int prepare(int fd, const struct proxy_visit *v, const struct proxy_target *to)
 {
-	const struct proxy_target *to = &p->to;
-	union proxy_addr own = { 0 };
-	socklen_t n = sizeof(own);
+	int one = 1;
 
-	v->client = addr_from(peer);
-	v->client_port = ntohs(peer->sa.sa_family == AF_INET ? peer->v4.sin_port : peer->v6.sin6_port);
-	if (!to->first && IN6_IS_ADDR_UNSPECIFIED(&to->addr6) && !p->t->n_barred && (!to->policy || !to->policy->n_sources) && !to->keep4 && !to->keep6)
-		return true;
-	if (getsockname(v->fd, &own.sa, &n) < 0)
-		return false;
-	v->local = addr_from(&own);
-	v->port = ntohs(own.sa.sa_family == AF_INET ? own.v4.sin_port : own.v6.sin6_port);
-	return proxy_allows(p, &v->client, &v->local);
+	(void)to;
+	if (v->spoke)
+		(void)setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &one, sizeof(one));
+	return 0;
 }
 
-static struct proxy_target target_of(const struct proxy_port *p, const struct visit *v)
+/* When the client has spoken, sending tells whether container is connected. */
+static void conn_add(struct proxy_port *p, const struct proxy_visit *v, int container, bool connecting)
 {
-	struct proxy_target to = p->to;
-
-	if (to.first)
-		to.port = (uint16_t)(to.port + v->port - to.first);
-	if (!IN6_IS_ADDR_UNSPECIFIED(&to.addr6) && !IN6_IS_ADDR_UNSPECIFIED(&v->local) && !addr_is4(&v->local))
-		to.addr = to.addr6;
-	return to;
-}
-
-static void refuse(int fd)
-{
-	struct linger now = { .l_onoff = 1 };
-
-	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-	(void)close(fd);
-}
-
-/* container: a socket that is connected or on its way; when the client has spoken, sending tells which of the two. */
-static void conn_add(struct proxy_port *p, const struct visit *v, int container, bool connecting)
-{
-	struct proxy_thread *t = p->t;
+	struct proxy_stat *stat = p->t->stat;
 	struct tcp_conn *c = mem_zalloc(sizeof(*c));
 	int rc = 0;
 
-	c->port = p;
-	c->connecting = connecting;
-	for (int i = 0; i < 2; i++) {
-		c->side[i] = (struct side){ .c = c, .fd = i ? container : v->fd };
+	for (int i = 0; i < 2; i++)
 		c->dir[i].pipe = (struct proxy_pipe){ -1, -1 };
-		c->side[i].io = loop_io_new(t->l, c->side[i].fd, 0, on_side, &c->side[i]);
-	}
-	c->at = &p->conns;
-	c->next = p->conns;
-	if (c->next)
-		c->next->at = &c->next;
-	p->conns = c;
-	t->conns++;
-	t->stat->tcp_opened++;
-	t->stat->tcp_now = t->conns;
+	proxy_conn_add(&c->c, p, v->fd, container, connecting);
+	stat->tcp_opened++;
+	stat->tcp_now++;
 	if (v->spoke) {
 		rc = pass(c, 0, v->spoke);
-		c->connecting = c->dir[0].len > 0;
-		t->stat->tcp_bytes += v->spoke;
-		t->stat->tcp_failed += rc < 0;
+		c->c.connecting = c->dir[0].len > 0;
+		stat->tcp_bytes += v->spoke;
+		stat->tcp_failed += rc < 0;
 	}
-	settle(c, rc);
+	settle(&c->c, rc);
 }
 
-/* A socket connected to the container, or on its way there, or -errno. */
-static int dial(const struct proxy_port *p, const struct visit *v, bool *connecting)
+static _Atomic uint64_t *failed(struct proxy_stat *s)
 {
-	struct proxy_target to = target_of(p, v);
-	CLEANUP(fd_closep) int fd = -1;
-	union proxy_addr sa;
-	socklen_t len;
-	int rc, one = 1;
-
-	if (!proxy_pick(&to, &v->client, v->client_port))
-		return -ECONNREFUSED;
-	len = proxy_target_addr(&to, &sa);
-	fd = socket(sa.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP);
-	if (fd < 0)
-		return -errno;
-	sock_setup(fd);
-	/* On a socket that connects: the handshake's last packet waits for data (at most 200 ms, but there is no waiting: it is here). */
-	if (v->spoke)
-		(void)setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &one, sizeof(one));
-	rc = proxy_bear(&to, fd, &v->client, &v->local);
-	if (rc < 0)
-		return rc;
-	rc = connect(fd, &sa.sa, len) < 0 ? -errno : 0;
-	if (rc == -EINPROGRESS && !v->spoke)
-		rc = connect(fd, &sa.sa, len) < 0 ? -errno : 0;
-	if (rc < 0 && rc != -EINPROGRESS && rc != -EALREADY)
-		return rc;
-	*connecting = rc < 0;
-	rc = TAKE_FD(fd);
-	return rc;
+	return &s->tcp_failed;
 }
 
-/* Takes the accepted fd; false when there is no room for the connection. */
-static bool conn_new(struct proxy_port *p, struct visit *v)
-{
-	ssize_t n = recv(v->fd, p->t->buf, FIRST, MSG_DONTWAIT);
-	bool connecting;
-	int rc;
-
-	if (n < 0 && errno != EAGAIN && errno != EINTR) {
-		(void)close(v->fd);	/* it was reset meanwhile, which is told only once */
-		return true;
-	}
-	v->spoke = n > 0 ? (size_t)n : 0;
-	rc = dial(p, v, &connecting);
-	if (rc >= 0) {
-		conn_add(p, v, rc, connecting);
-		return true;
-	}
-	p->t->stat->tcp_failed++;
-	refuse(v->fd);
-	/* No address left to connect from, no memory: as with descriptors, it passes. */
-	return !(rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM || rc == -ENOBUFS || rc == -EADDRNOTAVAIL);
-}
-
-static void on_accept(void *user, unsigned events)
-{
-	struct proxy_port *p = user;
-
-	(void)events;
-	for (int i = 0; i < ACCEPTS; i++) {
-		union proxy_addr peer = { 0 };
-		socklen_t n = sizeof(peer);
-		struct visit v = { 0 };
-
-		if (p->t->conns >= p->t->conns_max) {
-			proxy_starved(p->t);
-			return;
-		}
-		v.fd = accept4(p->fd, &peer.sa, &n, SOCK_CLOEXEC | SOCK_NONBLOCK);
-		if (v.fd < 0) {
-			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-				proxy_starved(p->t);
-			else if (errno != EAGAIN)
-				continue;	/* the connection's own trouble (accept(2)) */
-			return;
-		}
-		if (!visit_read(p, &peer, &v)) {
-			p->t->stat->tcp_refused++;
-			refuse(v.fd);
-		} else if (!conn_new(p, &v)) {
-			proxy_starved(p->t);
-			return;
-		}
-	}
-}
+static const struct proxy_service service = {
+	.setup = sock_setup, .greet = greet, .prepare = prepare, .add = conn_add, .pump = pump, .settle = settle, .failed = failed,
+};
 
 void tcp_port_open(struct proxy_port *p)
 {
-	/* Accepted sockets inherit these. */
-	sock_setup(p->fd);
-	p->io = loop_io_new(p->t->l, p->fd, LOOP_READ, on_accept, p);
+	proxy_accept(p, &service);
 }
 
 void tcp_port_close(struct proxy_port *p)
 {
 	while (p->conns)
-		conn_free(p->conns, true);
+		conn_free((struct tcp_conn *)p->conns, true);
 }
