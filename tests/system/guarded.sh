@@ -14,6 +14,8 @@ client ip -6 route add default via 2001:db8:2::1
 # shellcheck source=who_lib.sh
 . "$(dirname "$0")/who_lib.sh"
 from() { local a=$1; shift; FROM=$a client python3 "$tmp/who.py" "$@"; }
+# Nobody told it an address: silence, a refusal, or a connection that ends without a word (the relay looks at the list once it has accepted).
+kept_out() { ! grep -q '[.:]' <<<"$(ASK_S=0.5 from "$@" || true)"; }
 refused() { ! ASK_S=0.5 from "$@"; }
 warned() { kedge info -f '{{json .Warnings}}' | grep -q "$1"; }
 
@@ -74,6 +76,22 @@ beside_another() {
 	wait $pid || true
 	check "$1: nor with its end" equal "$(from 2001:db8:2::2 udp 2001:db8:2::1 8080)" "$seen6"
 	ip link del kedge7 || true
+}
+
+# Who may use a port, on whatever way.
+sources() {
+	local gw=172.30.0.1 four=192.0.2.2 six=2001:db8:2::2
+	[ "$1" != proxy ] || four=$gw six=fd00:30::1
+	for proto in tcp udp; do
+		check "$2: $proto: on the list" equal "$(from 192.0.2.2 $proto 192.0.2.1 8093)" $four
+		check "$2: $proto: on the list, IPv6" equal "$(from 2001:db8:2::2 $proto 2001:db8:2::1 8093)" $six
+		check "$2: $proto: not on it" kept_out 192.0.2.3 $proto 192.0.2.1 8093
+		check "$2: $proto: not on it, IPv6" kept_out 2001:db8:2::3 $proto 2001:db8:2::1 8093
+		check "$2: $proto: another network's container" sh -c "! grep '[.:]' <<EOF
+$(ASK_S=0.5 in_ctr far python3 "$tmp/who.py" $proto 192.0.2.1 8093 || true)
+EOF"
+		check "$2: $proto: the host, always" equal "$(ask $proto 127.0.0.1 8093)" $gw
+	done
 }
 
 guarded() {
@@ -151,11 +169,15 @@ guarded() {
 	check "$1: without the firewall, the same client" equal "$(from 192.0.2.2 tcp 192.0.2.1 8080)" "$seen4"
 	check "$1: and the other" from 192.0.2.3 tcp 192.0.2.1 8080
 	check "$1: nothing unpublished" refused 192.0.2.3 tcp 192.0.2.1 81
+	kedge run -d --name picky --network six --label kedge.publish.sources=192.0.2.2,2001:db8:2::2/128 -p 8093:80 -p 8093:80/udp busybox sleep 1000 >/dev/null
+	serve picky 80
+	sources "$1" "$1: sources"
 	engine_kill9
 	engine_start --datapath "$1"
+	sources "$1" "$1: sources, the next engine"
 	check "$1: the next engine" equal "$(from 192.0.2.2 tcp 192.0.2.1 8080)" "$seen4"
 	stop_servers
-	kedge rm -f web far near some direct >/dev/null
+	kedge rm -f web far near some direct picky >/dev/null
 	kedge network rm six >/dev/null
 	check "$1: no rule stays" equal "$(guard_rules)" ""
 	check "$1: no route stays" equal "$(guard_routes)" ""

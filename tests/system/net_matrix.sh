@@ -105,19 +105,19 @@ balanced() {
 	serve a2 TCP-LISTEN:84,fork,reuseaddr SYSTEM:"cat >/dev/null; echo two"
 	until_ok 10 listens a1 -t sport = :83
 	until_ok 10 listens a2 -t sport = :84
-	say lb 192.0.2.1 9500 10.9.9.9 83 1 || true
+	say lb tcp 192.0.2.1 9500 10.9.9.9 83 1 || true
 	check "a backend that is no container" has "$reply" "10.9.9.9 is no container's address"
-	check "two backends" say lb 192.0.2.1 9500 "$ip1" 83 1 "$ip2" 84 1
+	check "two backends" say lb tcp 192.0.2.1 9500 "$ip1" 83 1 "$ip2" 84 1
 	got=$(for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do client_ask tcp 192.0.2.1 9500; done | sort -u | tr '\n' ' ')
 	check "both serve" equal "$got" "one two "
 	got=$(for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do ask tcp 192.0.2.1 9500; done | sort -u | tr '\n' ' ')
 	check "both serve the host" equal "$got" "one two "
 	got=$(for _ in 1 2 3 4 5 6 7 8 9 10 11 12; do ctr_ask a2 tcp 192.0.2.1 9500; done | sort -u | tr '\n' ' ')
 	check "both serve one of the two" equal "$got" "one two "
-	check "one drains" say lb 192.0.2.1 9500 "$ip1" 83 0 "$ip2" 84 1
+	check "one drains" say lb tcp 192.0.2.1 9500 "$ip1" 83 0 "$ip2" 84 1
 	got=$(for _ in 1 2 3 4 5 6 7 8; do client_ask tcp 192.0.2.1 9500; done | sort -u | tr '\n' ' ')
 	check "the other serves" equal "$got" "two "
-	say lb 192.0.2.1 9500
+	say lb tcp 192.0.2.1 9500
 	check "and then nobody" not client_ask tcp 192.0.2.1 9500
 }
 

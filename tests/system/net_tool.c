@@ -23,7 +23,7 @@
  * standard output, in order. Records are kept as DIR/<id>.record, as the engine would keep them in the store.
  *
  *   open ID NAME NETWORK [PROTO:HOSTIP:HOSTPORT[-END|+COUNT]:PORT ...]     adopt ID     close ID     gc     info     stats ID     quit
- *   lb ADDRESS PORT [ADDRESS PORT WEIGHT ...]     (TCP; no backends: the end of it)
+ *   lb PROTO[-affinity] ADDRESS PORT [ADDRESS PORT WEIGHT ...]     no backends: the end of it
  */
 static struct {
 	struct loop *l;
@@ -132,13 +132,13 @@ static void do_open(char **w, size_t len, struct op *o)
 
 static bool do_lb(char **w, size_t len, struct err *e)
 {
-	struct net_lb lb = { .proto = IPPROTO_TCP, .port = (uint16_t)atoi(w[2]) };
+	struct net_lb lb = { .proto = str_starts(w[1], "udp") ? IPPROTO_UDP : IPPROTO_TCP, .port = (uint16_t)atoi(w[3]), .affinity = strstr(w[1], "-affinity") };
 	struct net_lb_backend b[16];
 	size_t n = 0;
 
-	if (addr_parse(w[1], &lb.addr) < 0)
-		return err_set(e, ERR_INVALID, "%s", w[1]) == 0;
-	for (size_t i = 3; i + 2 < len && n < N(b); i += 3, n++) {
+	if (addr_parse(w[2], &lb.addr) < 0)
+		return err_set(e, ERR_INVALID, "%s", w[2]) == 0;
+	for (size_t i = 4; i + 2 < len && n < N(b); i += 3, n++) {
 		b[n] = (struct net_lb_backend){ .port = (uint16_t)atoi(w[i + 1]), .weight = (uint32_t)atoi(w[i + 2]) };
 		if (addr_parse(w[i], &b[n].addr) < 0)
 			return err_set(e, ERR_INVALID, "%s", w[i]) == 0;
@@ -174,7 +174,7 @@ static void command(char **w)
 			answer("error", e.msg);
 		else
 			answer("ok", w[1]);
-	} else if (str_eq(w[0], "lb") && len >= 3) {
+	} else if (str_eq(w[0], "lb") && len >= 4) {
 		if (do_lb(w, len, &e))
 			answer("ok", "");
 		else

@@ -26,6 +26,7 @@ struct wanted {
 	const struct in6_addr *addr;	/* of a container, or of the host */
 	uint16_t port;			/* of the host; 0: any flow with addr counts */
 	uint8_t proto;
+	bool untranslated;		/* of those of a port: only where nothing was translated */
 	const struct datapath *bare;	/* instead of all these: a flow of an endpoint's that should have been translated */
 	struct doomed *list;
 };
@@ -113,7 +114,8 @@ static int on_flow(const struct nlmsghdr *h, void *user)
 	if (w->bare)
 		hit = is_bare(w->bare, &orig, &reply);
 	else if (w->port)
-		hit = orig.proto == w->proto && orig.dport == w->port && (addr_is_any(w->addr) || addr_eq(&orig.dst, w->addr));
+		hit = orig.proto == w->proto && orig.dport == w->port && (addr_is_any(w->addr) || addr_eq(&orig.dst, w->addr)) &&
+		      (!w->untranslated || addr_eq(&orig.dst, &reply.src));
 	else
 		hit = addr_eq(&orig.src, w->addr) || addr_eq(&orig.dst, w->addr) || addr_eq(&reply.src, w->addr);
 	if (!hit)
@@ -170,9 +172,9 @@ void conntrack_forget_addr(struct datapath *d, const struct in6_addr *addr)
 	forget(d, &w);
 }
 
-void conntrack_forget_port(struct datapath *d, bool v4, uint8_t proto, const struct in6_addr *host_addr, uint16_t port)
+void conntrack_forget_port(struct datapath *d, bool v4, uint8_t proto, const struct in6_addr *host_addr, uint16_t port, bool untranslated)
 {
-	struct wanted w = { .v4 = v4, .addr = host_addr, .port = port, .proto = proto };
+	struct wanted w = { .v4 = v4, .addr = host_addr, .port = port, .proto = proto, .untranslated = untranslated };
 
 	forget(d, &w);
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,13 +11,15 @@
 /*
  * Several backends behind one port. A client has a slot by its address and port, or its address alone; the port and a slot name a backend, as many slots
  * each as its weight gives it. A new set takes the old one's place in one transaction. Flows under way are connection tracking's: they keep
- * their backend as long as it is there.
+ * their backend as long as it is there. Those of before there was one are forgotten, but for TCP, where a client begins anew by itself: they would stay
+ * with the engine's relay for as long as the client keeps talking.
  */
 struct nft_lb {
 	struct nft_lb *next;
 	struct dp_lb lb;
 	struct elem *els;
 	size_t n;
+	bool serves;			/* one of them at least takes new flows */
 };
 
 static bool same(const struct dp_lb *a, const struct dp_lb *b)
@@ -91,8 +94,10 @@ static struct nft_lb *build(struct datapath *d, const struct dp_lb *lb, const st
 	}
 	maglev_fill(m, n, slot, NFT_LB_SLOTS);
 	for (uint32_t i = 0; i < NFT_LB_SLOTS; i++)
-		if (slot[i] != MAGLEV_NONE)
+		if (slot[i] != MAGLEV_NONE) {
 			new->els[new->n++] = elem_slot(lb, i, &b[slot[i]]);
+			new->serves = true;
+		}
 	return new;
 }
 
@@ -116,6 +121,8 @@ int nft_lb_set(struct datapath *d, const struct dp_lb *lb, const struct dp_backe
 		lb_free(new);
 		return err_errno(e, -r, "nftables: cannot write a set of backends");
 	}
+	if (lb->proto != IPPROTO_TCP && new->serves && (!old || !old->serves))
+		conntrack_forget_port(d, addr_is4(&lb->addr), lb->proto, &lb->addr, lb->port, true);
 	if (old) {
 		new->next = old->next;
 		lb_free(old);
@@ -133,6 +140,8 @@ int nft_lb_del(struct datapath *d, const struct dp_lb *lb)
 		return 0;
 	*at = old->next;
 	r = elems_change(d, old->els, old->n, NULL, 0);
+	if (lb->proto != IPPROTO_TCP)
+		conntrack_forget_port(d, addr_is4(&lb->addr), lb->proto, &lb->addr, lb->port, false);
 	lb_free(old);
 	return r;
 }

@@ -346,7 +346,7 @@ static int nft_publish_set(struct datapath *d, const struct dp_publish *p, struc
 		return -1;
 	}
 	if (p->proto != IPPROTO_TCP)
-		conntrack_forget_port(d, addr_is4(&p->addr), p->proto, &p->host_addr, p->host_port);
+		conntrack_forget_port(d, addr_is4(&p->addr), p->proto, &p->host_addr, p->host_port, false);
 	return 0;
 }
 
@@ -358,7 +358,7 @@ static int nft_publish_del(struct datapath *d, const struct dp_publish *p)
 	if (is_ours(d, p))
 		(void)near_set(d, p, false);
 	if (p->proto != IPPROTO_TCP)
-		conntrack_forget_port(d, addr_is4(&p->addr), p->proto, &p->host_addr, p->host_port);
+		conntrack_forget_port(d, addr_is4(&p->addr), p->proto, &p->host_addr, p->host_port, false);
 	return r;
 }
 

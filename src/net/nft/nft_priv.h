@@ -170,7 +170,7 @@ struct nlmsghdr *conntrack_request(char *buf, uint16_t type, uint16_t flags, uin
 void conntrack_forget_addr(struct datapath *d, const struct in6_addr *addr);
 /* Flows that containers have begun towards others without the translation their network wants: of a time without the table. */
 void conntrack_forget_bare(struct datapath *d);
-/* Those that came for a port of the host, before it was published. host_addr ::: any. */
-void conntrack_forget_port(struct datapath *d, bool v4, uint8_t proto, const struct in6_addr *host_addr, uint16_t port);
+/* Those that came for a port of the host, before it was published (untranslated: but not those that reach a container). host_addr ::: any. */
+void conntrack_forget_port(struct datapath *d, bool v4, uint8_t proto, const struct in6_addr *host_addr, uint16_t port, bool untranslated);
 
 #endif
