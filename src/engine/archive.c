@@ -392,7 +392,7 @@ static int prepare_view(struct engine_archive *a, struct container *c, struct er
 		a->view.running = rt_root(c->rt, e);
 		return a->view.running < 0 ? -1 : 0;
 	}
-	a->view.layers = image_layers(a->en->images, im);
+	a->view.layers = container_layers(a->en, im);
 	if (remap_applies(a->en, doc_host(c))) {
 		a->view.map_uid = a->en->idmap.uid;
 		a->view.map_gid = a->en->idmap.gid;

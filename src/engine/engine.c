@@ -256,6 +256,8 @@ struct engine *engine_new(struct loop *l, struct work_pool *p, struct store *st,
 		err_errno(e, -r, "cannot make the directories for containers below %s and %s", cfg->data_root, cfg->exec_root);
 		goto fail;
 	}
+	if (points_make(cfg->data_root, e) < 0)
+		goto fail;
 	if (store_each(st, "container", load_one, en, e) < 0)
 		goto fail;
 	images_set_in_use(im, image_in_use, en);

@@ -30,6 +30,7 @@ struct engine_idmap {
 struct engine_config {
 	struct engine_idmap idmap;
 	const char *data_root;		/* containers/<id>/{upper,work,bundle,<id>-json.log,hostname,hosts,resolv.conf} */
+						/* mountpoints/1/root: the layer below all images' */
 	const char *exec_root;		/* containers/<id>/ run directories */
 	const char *runtime_path;	/* kedge-runtime */
 	const char *publish_policy;	/* of containers that say nothing; NULL: direct */

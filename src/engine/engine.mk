@@ -35,6 +35,7 @@ libengine_a_SOURCES = \
 	src/engine/networks.c \
 	src/engine/pause.c \
 	src/engine/resolv.c src/engine/resolv.h src/engine/resolv_renew.c \
+	src/engine/points.c \
 	src/engine/prepare.c src/engine/prepare.h \
 	src/engine/provide.c \
 	src/engine/remap.c \

@@ -118,6 +118,11 @@ char *container_run_dir(const struct container *c);
 char *container_cgroup(const struct container *c);	/* cgroupsPath; the caller frees */
 void container_save(struct container *c, void (*done)(void *user, const struct err *e), void *user);
 
+/* points.c: what is mounted on in every container, as the lowest layer of all. Made when missing. */
+int points_make(const char *data_root, struct err *e);
+/* Of a container's root file system, bottom first, NULL-terminated; strv_free() by the caller. */
+char **container_layers(struct engine *en, const struct image *im);
+
 /* doc.c: the stored document's parts; borrowed */
 json_t *doc_state(const struct container *c);
 json_t *doc_config(const struct container *c);

@@ -79,7 +79,7 @@ struct prepare *prepare_new(struct container *c, bool late_net, struct err *e)
 	memcpy(p->id, c->id, sizeof(p->id));
 	p->dir = container_dir(c);
 	p->run_dir = container_run_dir(c);
-	p->layers = image_layers(c->en->images, im);
+	p->layers = container_layers(c->en, im);
 	p->config = json_incref(doc_config(c));
 	p->host = json_incref(doc_host(c));
 	p->args = json_incref(json_object_get(c->doc, "Args"));

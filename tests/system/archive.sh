@@ -198,6 +198,22 @@ C /root
 A /root/r"
 check "diff: its shape" has "$(api http://localhost/containers/changed/changes)" '{"Path":"/etc","Kind":0}'
 
+# What is mounted on comes from a layer below the image's: an image need not have it, a container makes nothing of it.
+own() { ls -A "$data/containers/$(kedge inspect -f '{{.Id}}' "$1")/upper"; }
+kedge run -d --name plain busybox sleep 1000 >/dev/null
+check "nothing is made for what is mounted" equal "$(own plain)" ""
+check "it is there" has "$(kedge exec plain cat /etc/hosts)" "localhost"
+kedge rm -f plain >/dev/null
+mkdir -p bare/bin bare/conf
+kedge cp "$(kedge create busybox)":/bin/busybox bare/bin/busybox
+tar cf bare.tar -C bare bin
+check "an image of one program" has "$(kedge import bare.tar bare:1 && kedge run --name bare bare:1 /bin/busybox cat /etc/hosts)" "localhost"
+check "its folders" equal "$(kedge run --rm bare:1 /bin/busybox ls / | tr '\n' ' ')" "bin dev etc proc sys "
+check "the container has made nothing" equal "$(own bare)$(kedge diff bare)" ""
+ln -s conf bare/etc
+tar cf linked.tar -C bare bin conf etc
+check "an image whose etc is a link" has "$(kedge import linked.tar linked:1 && kedge run --rm linked:1 /bin/busybox cat /conf/hosts)" "localhost"
+
 # commit
 id=$(kedge commit -m 'a message' -a 'An Author' -c 'ENV A=b' -c 'CMD ["cat", "/new/dir/f", "/root/r"]' changed my/img:tag)
 check "commit prints the id" sh -c 'case $1 in sha256:*) ;; *) exit 1 ;; esac' _ "$id"

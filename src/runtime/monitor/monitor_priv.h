@@ -91,7 +91,7 @@ enum state {
 
 struct launch {
 	const char *id, *bundle, *run_dir, *upper, *work, *runtime, *cgroup, *cache;
-	const char *lowers[128];
+	const char *lowers[129];		/* an image has 127 layers at most */
 	size_t n_lowers;
 	uid_t map_uid;		/* who the container's root is, once idmap_layers() has found it in a user namespace; 0 */
 	gid_t map_gid;
