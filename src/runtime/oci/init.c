@@ -6,6 +6,8 @@
  *	-> mounts below the root's handle -> [HOOKS] -> pivot_root -> stdio, directory, user, capabilities -> READY
  *	-> accept() on start.sock -> seccomp -> exec; the connection closes by itself (success) or carries the error's text
  *
+ * Loading a filter takes 0.3 ms: where it lets through what is left to do before it, it is loaded behind READY already, while the word of that goes round.
+ *
  * An error anywhere before READY goes to the parent as text; if the parent is gone, so are we.
  */
 #include "runtime/oci/oci_priv.h"
@@ -24,6 +26,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 
 #include "base/file.h"
@@ -180,6 +183,7 @@ void init_main(struct init_args *a)
 {
 	struct err e = { 0 };
 	int slave = -1, conn;
+	bool early;
 	char *path;
 
 	umask(0);
@@ -198,13 +202,16 @@ void init_main(struct init_args *a)
 	if (sync_send(a->sync, SYNC_READY, 0, NULL) < 0)
 		_exit(1);
 	(void)close(a->sync);
+	early = !json_array_size(json_arr(a->spec->hooks, "startContainer")) && seccomp_allows(a->filter, SYS_accept4) && seccomp_allows(a->filter, SYS_close);
+	if (early)
+		(void)seccomp_apply(a->filter, &e);	/* told when somebody listens */
 	do
 		conn = accept4(a->listener, NULL, NULL, SOCK_CLOEXEC);
 	while (conn < 0 && (errno == EINTR || errno == ECONNABORTED));
 	if (conn < 0)
 		_exit(1);
 	(void)close(a->listener);
-	if (hooks_run(a->spec->hooks, "startContainer", a->state, &e) < 0 || seccomp_apply(a->filter, &e) < 0)
+	if (e.kind != ERR_NONE || hooks_run(a->spec->hooks, "startContainer", a->state, &e) < 0 || (!early && seccomp_apply(a->filter, &e) < 0))
 		fail(conn, &e);
 	if (str_eq(json_str(json_obj(a->spec->doc, "annotations"), "kedge.init", ""), "true") && reaper_start(conn, a->spec->process.argv, &e) < 0)
 		fail(conn, &e);

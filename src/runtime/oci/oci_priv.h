@@ -200,6 +200,8 @@ int seccomp_compile(const json_t *seccomp, struct seccomp_prog *ret, struct err 
 int seccomp_cached(const json_t *seccomp, const char *cache, struct seccomp_prog *ret, struct err *e);
 void seccomp_done(struct seccomp_prog *p);
 int seccomp_apply(const struct seccomp_prog *p, struct err *e);
+/* The program lets the system call through whatever its arguments are. False when it takes more than a look to tell. */
+bool seccomp_allows(const struct seccomp_prog *p, int nr);
 
 /* --- mounts.c, rootfs.c: run in the container's process --------------------------------------------------------------------------- */
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <linux/seccomp.h>
 #include <seccomp.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -214,4 +215,49 @@ int seccomp_apply(const struct seccomp_prog *p, struct err *e)
 	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, p->flags, &prog) < 0)
 		return err_errno(e, errno, "load the seccomp filter");
 	return 0;
+}
+
+bool seccomp_allows(const struct seccomp_prog *p, int nr)
+{
+	uint32_t a = 0;
+
+	for (unsigned at = 0; at < p->len; at++) {
+		const struct sock_filter *i = &p->insns[at];
+		bool yes = false;
+
+		switch (i->code) {
+		case BPF_LD | BPF_W | BPF_ABS:
+			if (i->k == offsetof(struct seccomp_data, nr))
+				a = (uint32_t)nr;
+			else if (i->k == offsetof(struct seccomp_data, arch))
+				a = seccomp_arch_native();	/* libseccomp's words for architectures are the kernel's */
+			else
+				return false;			/* an argument */
+			continue;
+		case BPF_ALU | BPF_AND | BPF_K:
+			a &= i->k;
+			continue;
+		case BPF_JMP | BPF_JA:
+			at += i->k;
+			continue;
+		case BPF_JMP | BPF_JEQ | BPF_K:
+			yes = a == i->k;
+			break;
+		case BPF_JMP | BPF_JGT | BPF_K:
+			yes = a > i->k;
+			break;
+		case BPF_JMP | BPF_JGE | BPF_K:
+			yes = a >= i->k;
+			break;
+		case BPF_JMP | BPF_JSET | BPF_K:
+			yes = (a & i->k) != 0;
+			break;
+		case BPF_RET | BPF_K:
+			return i->k == SECCOMP_RET_ALLOW;
+		default:
+			return false;
+		}
+		at += yes ? i->jt : i->jf;
+	}
+	return !p->len;		/* jumps lead forwards only: the kernel takes no other program */
 }
