@@ -197,10 +197,38 @@ int sandbox_kernel_open(struct sandbox *s, const struct net_port *wanted, size_t
 	return rc;
 }
 
+/*
+ * A child of a link keeps its address there (macvlan its MAC, ipvlan its IP) until it is gone, and a namespace goes some time after its name. The next owner
+ * of the address may be about to come.
+ */
+static void leave_parents(const struct sandbox *s)
+{
+	struct rtnl *inner = NULL;
+	struct err e = { 0 };
+	int ns = -1;
+
+	for (size_t i = 0; i < s->n_ep; i++) {
+		const struct endpoint *ep = s->ep[i];
+
+		if (!ep->nw || !network_on_parent(ep->nw) || !ep->ifname[0])
+			continue;
+		if (!inner && netns_open(s->path, &inner, &ns, &e) < 0)
+			break;
+		rtnl_link_del(inner, ep->ifname);
+		if (rtnl_run(inner, &e) < 0)
+			log_warn("net", "container %s: %s", s->name, e.msg);
+	}
+	rtnl_close(inner);
+	if (ns >= 0)
+		(void)close(ns);
+}
+
 void sandbox_kernel_close(struct sandbox *s)
 {
-	if (s->path && !s->joined)
-		netns_remove(s->path);
+	if (!s->path || s->joined)
+		return;
+	leave_parents(s);
+	netns_remove(s->path);
 }
 
 int sandbox_kernel_connect(struct sandbox *s, struct endpoint *ep, struct endpoint *gw4, struct endpoint *gw6, struct err *e)

@@ -51,12 +51,14 @@ restart() {
 		check "the download went on" equal "$(cat "$tmp/sum")" "$(sha256sum <"$big")"
 		rm -f "$tmp/go" "$tmp/half"
 	fi
+	[ "$datapath" != ebpf ] || bpftool map create "/sys/fs/bpf/kedge/$instance/v1_ct" type array key 4 value 4 entries 1 name of_old
 	tool_start "$1"
 	check "adopt" say adopt "$(id64 a1)"
 	[ "$datapath" = proxy ] || check "adopt the other" say adopt "$(id64 a3)"
 	check "adopt a range" say adopt "$(id64 a5)"
 	check "adopt twice" not say adopt "$(id64 a1)"
 	say gc
+	check "a table of another version is gone" test ! -e "/sys/fs/bpf/kedge/$instance/v1_ct"
 	check "the lost one's interface is gone" not ip link show "$veth2"
 	check "the lost one's namespace is gone" test ! -e "$tmp/netns/$(id64 a2)"
 	check "the kept one's is there" ip link show "$veth1"

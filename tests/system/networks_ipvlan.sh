@@ -32,6 +32,8 @@ check "under the parent's MAC address" equal "$(ctr a1 cat /sys/class/net/eth0/a
 check "which is not its own to show" equal "$(kedge inspect -f '{{.NetworkSettings.Networks.seg.MacAddress}} {{.NetworkSettings.Networks.seg.Gateway}}' a1)" " 192.0.2.2"
 check "nor to choose" refused "ipvlan interfaces do not support custom mac address assignment" kedge run --rm --network name=seg,mac-address=02:42:00:00:00:09 busybox true
 check "the default route" has "$(ctr a1 ip route)" "default via 192.0.2.2"
+again() { for _ in 1 2 3 4; do kedge restart -t 0 a1 || return 1; done; }
+check "started again and again, its address is free at once" again
 check "one network a parent" refused "network seg is already using parent interface up0" kedge network create -d ipvlan --subnet 10.81.0.0/24 -o parent=up0 x
 check "names are known" ctr a1 ping -c 1 -W 2 a2
 kedge run -d --name other busybox sleep 1000 >/dev/null

@@ -18,6 +18,8 @@ check "is reached by it" client ping -c 1 -W 2 192.0.2.10
 check "and its neighbour" ctr m1 ping -c 1 -W 2 192.0.2.11
 check "has the MAC it asked for" has "$(ctr m2 ip link show eth0)" "02:42:00:00:00:99"
 check "the segment's router is its default route" has "$(ctr m1 ip route)" "default via 192.0.2.2"
+again() { for _ in 1 2 3 4 5 6; do kedge restart -t 0 m1 || return 1; done; }
+check "started again and again, its address is free at once" again
 check "inspect" has "$(kedge network inspect -f '{{.Driver}} {{.Options.parent}} {{json .Containers}}' seg)" "macvlan up0"
 check "a taken address" refused "Address already in use" kedge run --rm --network name=seg,ip=192.0.2.10 busybox true
 check "passthru wants the link alone" refused "network seg is already using parent interface up0" kedge network create -d macvlan --subnet 10.50.0.0/24 -o parent=up0 -o macvlan_mode=passthru x

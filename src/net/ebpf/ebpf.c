@@ -369,6 +369,7 @@ static void ebpf_gc(struct datapath *d)
 	d->taking_over = false;
 	changed(d);
 	xdp_gc(d->xdp);
+	pins_gc(d);
 }
 
 static json_t *sums(const struct bpf_map *m, const char *const *names, uint32_t n)

@@ -93,6 +93,8 @@ int pins_prepare(const char *pin_dir, struct err *e);		/* the directory on a bpf
 int pins_set(const struct datapath *d, struct bpf_object *o, struct err *e);
 /* Opens and loads; maps that have pins of this ABI are taken over, ones that do not fit are replaced. */
 int pins_load_dp(struct datapath *d, struct err *e);
+/* Once everything is adopted: tables of other ABIs go, which nobody will look into again. */
+void pins_gc(const struct datapath *d);
 /* Those of local clients and of ranges of ports. 0 too when there is no cgroup v2. */
 int pins_load_local(struct datapath *d, struct err *e);
 

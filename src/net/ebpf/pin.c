@@ -3,6 +3,7 @@
  * What outlives the engine: maps and cgroup links by pins below the instance's directory, tc filters by themselves. A new engine
  * loads its own programs over the pinned maps and swaps them in, so that a packet always meets an old or a new one, never none.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -112,6 +113,21 @@ int pins_load_dp(struct datapath *d, struct err *e)
 		d->dp = NULL;
 	}
 	return err_set(e, ERR_INTERNAL, "the BPF programs do not load");
+}
+
+void pins_gc(const struct datapath *d)
+{
+	DIR *dir = opendir(d->pin_dir);
+	const struct dirent *de;
+	int abi, n;
+
+	while (dir && (de = readdir(dir))) {
+		n = 0;
+		if (sscanf(de->d_name, "v%d_%n", &abi, &n) == 1 && n && abi != KEDGE_ABI && unlinkat(dirfd(dir), de->d_name, 0) == 0)
+			log_debug("ebpf", "removed the table %s of another version", de->d_name);
+	}
+	if (dir)
+		(void)closedir(dir);
 }
 
 /* Mount point of cgroup v2, whose root every process of the machine is below. */
