@@ -9,6 +9,7 @@ refused() { local want=$1; shift; has "$("$@" 2>&1 || true)" "$want"; }
 ctr() { kedge exec "$@"; }
 apart() { ! ctr "$1" ping -c 1 -W 1 "$2"; }
 asleep() { kedge run -d "$@" busybox sleep 1000 >/dev/null; }
+mac_in() { sed "s/.*ether \([^ ]*\).*/\1/" <<<"$1"; }
 inner() { local c; c=$(kedge inspect -f '{{.Id}}' "$1"); shift; nsenter --net="$run/netns/$c" "$@"; }
 
 check "a mode nobody knows" refused "requested ipvlan mode 'l4' is not valid, 'l2' mode is the ipvlan driver default" kedge network create -d ipvlan -o parent=up0 -o ipvlan_mode=l4 x
@@ -28,7 +29,7 @@ asleep --name a2 --network name=seg,ip=192.0.2.11
 check "reaches another machine" ctr a1 ping -c 1 -W 2 192.0.2.2
 check "is reached by it" client ping -c 1 -W 2 192.0.2.11
 check "and its neighbour" ctr a1 ping -c 1 -W 2 192.0.2.11
-check "under the parent's MAC address" equal "$(ctr a1 cat /sys/class/net/eth0/address)" "$(cat /sys/class/net/up0/address)"
+check "under the parent's MAC address" equal "$(mac_in "$(inner a1 ip -o link show eth0)")" "$(mac_in "$(ip -o link show up0)")"
 check "which is not its own to show" equal "$(kedge inspect -f '{{.NetworkSettings.Networks.seg.MacAddress}} {{.NetworkSettings.Networks.seg.Gateway}}' a1)" " 192.0.2.2"
 check "nor to choose" refused "ipvlan interfaces do not support custom mac address assignment" kedge run --rm --network name=seg,mac-address=02:42:00:00:00:09 busybox true
 check "the default route" has "$(ctr a1 ip route)" "default via 192.0.2.2"
