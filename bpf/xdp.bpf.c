@@ -12,7 +12,7 @@
  * network. Fragments, extension headers and all that is neither TCP nor UDP are left to tc at once.
  *
  * A VLAN's tag that the device has taken off is not to be seen from here. The tables are the host's, not an interface's, and say of a packet the same
- * on the VLAN's interface, where it would arrive.
+ * on the VLAN's interface, where it would arrive; but for ports that are for other interfaces alone, which are left to tc.
  */
 #include "lib/publish.h"
 
@@ -154,8 +154,9 @@ int kedge_xdp(struct xdp_md *ctx)
 	if (local)
 		inside = NULL;
 	pub = publish_find(&p.t.daddr, p.t.dport, p.t.proto, local);
+	/* Of one interface, which may be a VLAN's whose tag is not to be seen here. */
 	if (pub && pub->flags & KEDGE_PUBLISH_TRUSTED && !trusts(inside, ctx->ingress_ifindex))
-		pub = NULL;
+		return XDP_PASS;
 	if (pub ? source_allowed(pub, &p.t.saddr) || maybe_asked(pub, &p) : local || open_to(inside, &p))
 		return XDP_PASS;
 	if (addr_link_local(&p.t.saddr) || bpf_map_lookup_elem(&young, &p.t))
