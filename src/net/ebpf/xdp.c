@@ -228,14 +228,19 @@ static void try(struct xdp *x, struct uplink *up)
 	}
 }
 
+static bool any_listed(const struct xdp *x)
+{
+	bool any = false;
+
+	for (size_t i = 0; x->ports && i < KEDGE_XDP_WORDS && !any; i++)
+		any = x->ports[i] != 0;
+	return any;
+}
+
 /* Has the program anything to do? */
 static bool needed(const struct xdp *x)
 {
-	bool any = x->mode == DP_XDP_NATIVE;
-
-	for (size_t i = 0; x->mode == DP_XDP_AUTO && x->ports && i < KEDGE_XDP_WORDS && !any; i++)
-		any = x->ports[i] != 0;
-	return any;
+	return x->mode == DP_XDP_NATIVE || (x->mode == DP_XDP_AUTO && any_listed(x));
 }
 
 void xdp_mode(struct xdp *x, enum dp_xdp mode)
@@ -280,11 +285,15 @@ static void ports_add(uint64_t *w, uint32_t first, uint32_t count)
 
 void xdp_listed(struct xdp *x, uint16_t first, uint16_t count)
 {
+	bool begins;
+
 	if (!usable(x))
 		return;
+	begins = !any_listed(x);
 	ports_add(x->ports, first, count);
+	/* What was refused once is asked for again with the first list, not with each of ten thousand ports. */
 	for (size_t i = 0; i < x->n; i++)
-		if (!x->up[i].attached)
+		if (!x->up[i].attached && (begins || !x->up[i].told))
 			try(x, &x->up[i]);
 }
 
