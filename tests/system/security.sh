@@ -129,17 +129,19 @@ kedge exec box sh -c 'printf "#!/proc/self/exe\n" >/evil; chmod 755 /evil'
 kedge exec -d box sh -c 'while :; do for p in /proc/[0-9]*; do [ "${p#/proc/}" = 1 ] || [ "${p#/proc/}" = $$ ] || (echo broken >$p/exe) 2>/dev/null; done; done'
 for _ in 1 2 3 4 5 6 7 8 9 10; do kedge exec box /evil >/dev/null 2>&1 || true; done
 kedge rm -f box >/dev/null
-# An image whose dynamic loader is its own gets to run as the runtime's program. It may do to it what one may do to a file that cannot be written.
-mkdir "$tmp/evil"
-loader=$(grep -aom 1 '/lib[a-z0-9/_.-]*/ld-linux[a-z0-9_.-]*' "$builddir/kedge-runtime" | head -n 1)
-mkdir -p "$tmp/evil$(dirname "$loader")"
-cp "$builddir/tests/system/evil_loader" "$tmp/evil$loader"
-ln -s /proc/self/exe "$tmp/evil/run"
-tar -C "$tmp/evil" -cf - . | kedge import - evil >/dev/null
-looks=$(stat -c '%a %Y %Z' "$builddir/kedge-runtime")
-# 26 ETXTBSY: it is being executed, 30 EROFS.
-check "CVE-2019-5736: the program that is left to an evil loader is read-only" equal "$(kedge run --rm evil /run 2>&1 | sed 's/write 026/write 030/' | tr '\n' ' ')" "write 030 chmod 030 touch 030 "
-check "CVE-2019-5736: and looks as before" equal "$(stat -c '%a %Y %Z' "$builddir/kedge-runtime")" "$looks"
+# An image whose dynamic loader is its own gets to run as the runtime's program. It may do to it what one may do to a file that cannot be written. A runtime
+# that is linked statically asks for no loader.
+loader=$(grep -aom 1 '/lib[a-z0-9/_.-]*/ld-linux[a-z0-9_.-]*' "$builddir/kedge-runtime" | head -n 1 || true)
+if [ -n "$loader" ]; then
+	mkdir -p "$tmp/evil$(dirname "$loader")"
+	cp "$builddir/tests/system/evil_loader" "$tmp/evil$loader"
+	ln -s /proc/self/exe "$tmp/evil/run"
+	tar -C "$tmp/evil" -cf - . | kedge import - evil >/dev/null
+	looks=$(stat -c '%a %Y %Z' "$builddir/kedge-runtime")
+	# 26 ETXTBSY: it is being executed, 30 EROFS.
+	check "CVE-2019-5736: the program that is left to an evil loader is read-only" equal "$(kedge run --rm evil /run 2>&1 | sed 's/write 026/write 030/' | tr '\n' ' ')" "write 030 chmod 030 touch 030 "
+	check "CVE-2019-5736: and looks as before" equal "$(stat -c '%a %Y %Z' "$builddir/kedge-runtime")" "$looks"
+fi
 check "CVE-2019-5736: the engine's programs are as they were" equal "$(sum)" "$before"
 
 # CVE-2025-31133: what masks are bound from is something else of the image's or a volume's.
