@@ -39,7 +39,7 @@ comes_from() {
 s = socket.create_server((sys.argv[1], 7007), family=socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET); s.settimeout(10); print(s.accept()[1][0])' "$to" >"$tmp/from" &
 	p=$!
 	until_ok 5 client sh -c 'ss -Hltn | grep -q :7007'
-	ctr "$1" nc -w 1 "$to" 7007 </dev/null >/dev/null 2>&1 || true
+	ctr "$1" nc -w 5 "$to" 7007 </dev/null >/dev/null 2>&1 || true
 	wait $p
 	cat "$tmp/from"
 }
