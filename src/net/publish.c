@@ -157,6 +157,7 @@ static int sock_bind(uint8_t proto, const struct in6_addr *addr, bool v6, bool o
 	} sa = { 0 };
 	socklen_t len = v6 ? sizeof(sa.v6) : sizeof(sa.v4);
 	int type = proto == IPPROTO_UDP ? SOCK_DGRAM : SOCK_STREAM, one = 1, off = only, rc;
+	static const char loopback[] = "lo";
 	CLEANUP(fd_closep) int fd = socket(v6 ? AF_INET6 : AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, proto);
 
 	if (fd < 0)
@@ -170,6 +171,9 @@ static int sock_bind(uint8_t proto, const struct in6_addr *addr, bool v6, bool o
 		if (addr_is4(addr))
 			sa.v4.sin_addr.s_addr = htonl(addr_to4(addr));
 	}
+	/* A host that routes 127.0.0.0/8 (route_localnet, which kube-proxy and others switch on) would let neighbours in. The host itself comes by lo, always. */
+	if (addr_is_loopback(addr) && setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, loopback, sizeof(loopback)) < 0)
+		return -errno;
 	if (proto != IPPROTO_UDP) {
 		/* Connections of an earlier run that are still ending must not keep the port from us; a listener still does. */
 		(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));

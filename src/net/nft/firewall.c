@@ -19,14 +19,14 @@
 
 /* Reads the rules of others; never writes. */
 
-struct input {				/* a chain at the input hook with the policy accept: its last rule is to be looked at */
+struct input {				/* a chain at the hook with the policy accept: its last rule is to be looked at */
 	uint32_t family;
 	char *table, *chain;
 };
 
 struct look {
 	struct mnl_socket *sock;
-	uint32_t seq;
+	uint32_t seq, hook;
 	struct input *chains;
 	size_t n;
 	bool denies, last;		/* last: the rule looked at last lets nothing by */
@@ -51,7 +51,7 @@ static int on_chain(const struct nlmsghdr *h, void *user)
 	struct look *l = user;
 	uint32_t family;
 
-	if (nftnl_chain_nlmsg_parse(h, c) < 0 || !nftnl_chain_is_set(c, NFTNL_CHAIN_HOOKNUM) || nftnl_chain_get_u32(c, NFTNL_CHAIN_HOOKNUM) != NF_INET_LOCAL_IN)
+	if (nftnl_chain_nlmsg_parse(h, c) < 0 || !nftnl_chain_is_set(c, NFTNL_CHAIN_HOOKNUM) || nftnl_chain_get_u32(c, NFTNL_CHAIN_HOOKNUM) != l->hook)
 		goto out;
 	family = nftnl_chain_get_u32(c, NFTNL_CHAIN_FAMILY);
 	if (!family_name(family) || l->denies)
@@ -130,9 +130,10 @@ static void last_rule(struct look *l, const struct input *c)
 		found(l, c->family, c->table, c->chain);
 }
 
-bool firewall_denies(char *out, size_t size)
+bool firewall_denies(enum firewall_way way, char *out, size_t size)
 {
-	struct look l = { .sock = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC), .out = out, .size = size };
+	struct look l = { .sock = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC), .hook = way == FIREWALL_INPUT ? NF_INET_LOCAL_IN : NF_INET_FORWARD,
+			  .out = out, .size = size };
 	char buf[512];
 
 	if (!l.sock)

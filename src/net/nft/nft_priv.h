@@ -45,13 +45,13 @@ enum { NFT_LO = 1 };			/* the loopback interface's index in every network namesp
 enum { NFT_LB_SLOTS = 251 };		/* prime; a weight is good to four in a thousand */
 
 /* What not every kernel's nftables has. */
-enum { CAN_SOURCES = 1, CAN_GUARD = 2, CAN_BALANCE = 4, CAN_LOG = 8, CAN_OWN = 16, CAN_ALL = 31 };
+enum { CAN_SOURCES = 1, CAN_GUARD = 2, CAN_BALANCE = 4, CAN_LOG = 8, CAN_OWN = 16, CAN_REVERSE = 32, CAN_ALL = 63 };
 
 enum { DROP_GROUP = 27495 };		/* netfilter's log group that dropped packets go to */
 enum { TOLD_BURST = 200, TOLD_RATE = 800 };	/* of them: together 1,000 in a second at most, what the other data path tells */
 
 /* Why a packet was dropped: named counters, with a chain each. */
-enum nft_drop { DROP_UNPUBLISHED, DROP_ISOLATED, DROP_INTERNAL, DROP_LOOPBACK, DROP_SOURCE, DROP_COUNT };
+enum nft_drop { DROP_UNPUBLISHED, DROP_ISOLATED, DROP_INTERNAL, DROP_LOOPBACK, DROP_SOURCE, DROP_SPOOFED, DROP_COUNT };
 extern const char *const nft_drop_names[DROP_COUNT];
 
 /* One transaction: messages one after the other, all of them or none take effect. */

@@ -39,6 +39,7 @@
  *   chain input       filter input 0           iif @internal, fib daddr type local, ip daddr . iif != @gw4     count internal, drop
  *   chain forward     filter forward 0         ct state established,related                                    accept
  *                                              iif . oif @pairs                                                accept
+ *                                              iif @bridges, fib saddr . iif oif missing                       count spoofed, drop
  *                                              iif @internal / oif @internal                                   count internal, drop
  *                                              ct status dnat, ip daddr @limited4,
  *                                                  ip daddr . ip saddr != @sources4                            count source-not-allowed, drop
@@ -72,7 +73,7 @@
  * 127.0.0.1 is left to the proxy: packets from it cannot leave by another interface without a switch (route_localnet) that opens it to neighbours.
  */
 
-const char *const nft_drop_names[DROP_COUNT] = { "unpublished", "isolated", "internal", "loopback", "source-not-allowed" };
+const char *const nft_drop_names[DROP_COUNT] = { "unpublished", "isolated", "internal", "loopback", "source-not-allowed", "spoofed" };
 
 #define LIMIT_TOLD "told"
 #define COUNTER_UNTOLD "untold"
@@ -271,16 +272,26 @@ static void x_ct(struct rule *ru, uint32_t key, uint32_t bits)
 	x_cmp(ru, KEY, NFT_CMP_NEQ, &zero, sizeof(zero));
 }
 
-static void x_local(struct rule *ru)
+static void x_fib(struct rule *ru, uint32_t result, uint32_t flags, uint32_t is)
 {
 	struct nftnl_expr *x = nftnl_expr_alloc("fib");
-	uint32_t type = RTN_LOCAL;
 
 	nftnl_expr_set_u32(x, NFTNL_EXPR_FIB_DREG, KEY);
-	nftnl_expr_set_u32(x, NFTNL_EXPR_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE);
-	nftnl_expr_set_u32(x, NFTNL_EXPR_FIB_FLAGS, NFTA_FIB_F_DADDR);
+	nftnl_expr_set_u32(x, NFTNL_EXPR_FIB_RESULT, result);
+	nftnl_expr_set_u32(x, NFTNL_EXPR_FIB_FLAGS, flags);
 	nftnl_rule_add_expr(ru->r, x);
-	x_cmp(ru, KEY, NFT_CMP_EQ, &type, sizeof(type));
+	x_cmp(ru, KEY, NFT_CMP_EQ, &is, sizeof(is));
+}
+
+static void x_local(struct rule *ru)
+{
+	x_fib(ru, NFT_FIB_RESULT_ADDRTYPE, NFTA_FIB_F_DADDR, RTN_LOCAL);
+}
+
+/* The way back to its source is not where it comes from. */
+static void x_elsewhere(struct rule *ru)
+{
+	x_fib(ru, NFT_FIB_RESULT_OIF, NFTA_FIB_F_SADDR | NFTA_FIB_F_IIF, 0);
 }
 
 static void x_verdict(struct rule *ru, int verdict)
@@ -623,6 +634,14 @@ static void rules(struct datapath *d, struct batch *b)
 	x_lookup(&ru, SET_PAIRS, false);
 	x_verdict(&ru, NF_ACCEPT);
 	rule_put(&ru);
+	/* Not of what is only bridged, and here because of bridge-netfilter: a bridge may have no address, or routers on it. */
+	if (d->can & CAN_REVERSE) {
+		ru = rule_in(d, b, "forward");
+		on_interface(&ru, NFT_META_IIF, SET_BRIDGES, false);
+		x_elsewhere(&ru);
+		x_drop(&ru, DROP_SPOOFED);
+		rule_put(&ru);
+	}
 	ru = rule_in(d, b, "forward");
 	on_interface(&ru, NFT_META_IIF, SET_INTERNAL, false);
 	x_drop(&ru, DROP_INTERNAL);
