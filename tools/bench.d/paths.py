@@ -200,18 +200,16 @@ def need(*programs):
             raise RuntimeError(f"{p} is not installed")
 
 
-def remote(lab, close):
+def requests(lab, close, near):
+    """Of a remote client, or of one on the host itself (near), which comes by loopback but to the server that is only routed to."""
     need("wrk")
-    c = enter("client")
-    return lab.ratios(lab.sides(lambda url: lab.wrk(c, url, close), host=("http://192.0.2.1:80/",), kedge=("http://192.0.2.1:8080/",),
-                                routed=("http://10.99.0.2/",), dockerd_host=("http://203.0.113.1:80/",), dockerd=("http://203.0.113.1:8080/",)))
 
+    def side(ns, address, own, port):
+        return lab.wrk(ns if near else enter("client"), f"http://{own if near else address}:{port}/", close)
 
-def local(lab, close):
-    need("wrk")
-    return lab.ratios(lab.sides(lambda ns, url: lab.wrk(ns, url, close), host=([], "http://127.0.0.1:80/"), kedge=([], "http://127.0.0.1:8080/"),
-                                routed=(enter("plain"), "http://10.99.0.2/"), dockerd_host=(enter("dock"), "http://127.0.0.1:80/"),
-                                dockerd=(enter("dock"), "http://127.0.0.1:8080/")))
+    dock = (enter("dock"), "203.0.113.1", "127.0.0.1")
+    return lab.ratios(lab.sides(side, host=([], "192.0.2.1", "127.0.0.1", 80), kedge=([], "192.0.2.1", "127.0.0.1", 8080),
+                                routed=(enter("plain"), "10.99.0.2", "10.99.0.2", 80), dockerd_host=(*dock, 80), dockerd=(*dock, 8080)))
 
 
 def stream(lab, udp):
@@ -222,12 +220,12 @@ def stream(lab, udp):
 
 @path("publish", "published port, keep-alive request, remote client: CPU / host's", "x", 1.15)
 def publish(lab):
-    return remote(lab, False)
+    return requests(lab, False, False)
 
 
 @path("connect", "published port, new connection, remote client: CPU / host's", "x", 1.08)
 def connect(lab):
-    return remote(lab, True)
+    return requests(lab, True, False)
 
 
 @path("bulk", "published port, TCP bulk, remote client: CPU per MB / host's", "x", 1.03)
@@ -242,12 +240,12 @@ def udp(lab):
 
 @path("local", "client on 127.0.0.1, keep-alive request: CPU / host's", "x", 1.08)
 def local_keepalive(lab):
-    return local(lab, False)
+    return requests(lab, False, True)
 
 
 @path("localconnect", "client on 127.0.0.1, new connection: CPU / host's", "x", 1.10)
 def local_connect(lab):
-    return local(lab, True)
+    return requests(lab, True, True)
 
 
 def crowd(lab, close):
