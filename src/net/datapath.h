@@ -145,6 +145,8 @@ struct datapath_ops {
 	int (*net_del)(struct datapath *d, uint32_t bridge_ifindex, struct err *e);
 	/* The network takes packets for trusted ports (dp_publish) from this uplink from now on, or no longer. NULL where nothing is routed. */
 	int (*trust_set)(struct datapath *d, uint32_t bridge_ifindex, uint32_t ifindex, bool on, struct err *e);
+	/* What comes in by this uplink in the family and is for no endpoint is not forwarded from now on, or is again. Where uplink_forwarding is. */
+	int (*lent_set)(struct datapath *d, uint32_t ifindex, bool v6, bool on, struct err *e);
 	/* Once, before the first uplink. NULL: it has none. */
 	void (*xdp)(struct datapath *d, enum dp_xdp mode);
 	/* Uplinks: every interface of our namespace that is neither ours nor lo. net watches links and addresses and calls these. */

@@ -87,6 +87,7 @@ struct net *net_new(struct loop *l, struct work_pool *p, struct store *st, const
 	n->ip_forward = cfg->ip_forward;
 	n->dns = cfg->dns;
 	n->netns_dir = mem_printf("%s/netns", cfg->exec_root);
+	n->forwards6 = mem_printf("%s/forwards-ipv6", cfg->exec_root);
 	n->pin_dir = mem_printf("/sys/fs/bpf/kedge/%s", n->instance);
 	n->networks = map_new();
 	n->sandboxes = map_new();
@@ -155,6 +156,7 @@ void net_free(struct net *n)
 	free(n->bridge);
 	free(n->bip);
 	free(n->pin_dir);
+	free(n->forwards6);
 	free(n->defaults);
 	free(n);
 }

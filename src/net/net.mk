@@ -7,7 +7,7 @@ libnet_a_SOURCES += \
 	src/net/advertise.c \
 	src/net/capture.c src/net/capture.h \
 	src/net/datapath.h src/net/endpoint.c \
-	src/net/firewall.h src/net/guard.c \
+	src/net/forwarding.c src/net/firewall.h src/net/guard.c \
 	src/net/hook.c src/net/hook.h \
 	src/net/inuse.c src/net/inuse.h \
 	src/net/isolate.c \

@@ -31,6 +31,7 @@ struct net {
 	struct work_pool *pool;
 	struct store *store;
 	char *netns_dir, *instance, *bridge, *bip, *pin_dir;
+	char *forwards6;		/* a file: we turned IPv6 forwarding on */
 	bool ip_forward;
 	const struct datapath_ops *ops;
 	struct datapath *dp;
@@ -137,10 +138,13 @@ bool watch_uplink(const struct watch *w, bool v6, const struct in6_addr *want, u
 void watch_trust(struct watch *w, const struct network *nw);
 /* The first IPv4 address of the host that is of no private range. False: there is none. */
 bool watch_public4(const struct watch *w, struct in6_addr *ret);
-/* Gives a bridge the forwarding the data path wants of it, both families; watch.c keeps it so. */
+/* forwarding.c: gives a bridge the forwarding the data path wants of it, both families; watch.c keeps it so. */
 void forwarding_ensure(const struct net *n, const char *bridge);
 /* For a data path that routes: IPv6 has one switch for all interfaces. */
 void forwarding_ipv6(const struct net *n);
+/* The same, an uplink: it forwards, for containers alone where the host is no router. Once more is fine. */
+void forwarding_uplink(const struct net *n, uint32_t ifindex, const char *name);
+void forwarding_switched(const struct net *n, int family, bool on);	/* all interfaces, by us or somebody */
 bool net_veth_name(const char *name);			/* of the form we give our veths */
 
 /* netns.c; blocking, pool threads (and the start). */

@@ -90,7 +90,7 @@ int rtnl_route_each(struct rtnl *r, void (*fn)(void *user, const struct net_cidr
 struct rtnl_news_ops {
 	void (*link)(void *user, const struct rtnl_link *l, bool gone);
 	void (*addr)(void *user, const struct rtnl_addr *a, bool gone);
-	/* Forwarding of one interface was switched; family is AF_INET or AF_INET6. */
+	/* Forwarding of one interface was switched, or of all (0); family is AF_INET or AF_INET6. */
 	void (*forwarding)(void *user, int family, uint32_t ifindex, bool on);
 	void (*rule_gone)(void *user, const struct rtnl_rule *rule);	/* of those with a mark */
 	void (*lost)(void *user);		/* news were lost: look at everything again */

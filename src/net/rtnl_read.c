@@ -354,8 +354,10 @@ static void conf_news(const struct nlmsghdr *nh, const struct rtnl_news_ops *ops
 		else if (mnl_attr_get_type(a) == NETCONFA_FORWARDING)
 			on = (int)mnl_attr_get_u32(a);
 	}
-	/* Negative: "all" and "default"; the interfaces follow one by one. */
-	if (ifindex > 0 && on >= 0)
+	/* "default" is none of ours; those it changes follow one by one. */
+	if (ifindex == NETCONFA_IFINDEX_ALL)
+		ifindex = 0;
+	if (ifindex >= 0 && on >= 0)
 		ops->forwarding(user, nc->ncm_family, (uint32_t)ifindex, on);
 }
 

@@ -125,7 +125,7 @@ static void link_set(struct watch *w, const struct rtnl_link *l)
 		return;
 	}
 	if (w->n->ops->uplink_forwarding && w->n->ip_forward)
-		forwarding_ensure(w->n, l->name);
+		forwarding_uplink(w->n, l->ifindex, l->name);
 	log_debug("net", "uplink %s", l->name);
 	w->link = mem_realloc(w->link, (w->n_links + 1) * sizeof(*w->link));
 	w->link[w->n_links] = (struct known_link){ .ifindex = l->ifindex, .seen = true };
@@ -185,49 +185,10 @@ static void on_addr(void *user, const struct rtnl_addr *a, bool gone)
 	sctp_source_refresh(w->n);
 }
 
-/* A host that forwards takes no more router advertisements, unless it says twice that it wants them. */
-static void keep_router_advertisements(const char *name)
+static void uplinks_forward(const struct watch *w)
 {
-	CLEANUP(mem_freep) char *path = mem_printf("/proc/sys/net/ipv6/conf/%s/accept_ra", name);
-	char now[8] = "";
-
-	if (file_read_line(path, now, sizeof(now)) == 0 && str_eq(now, "1"))
-		(void)file_put_at(-1, path, "2");
-}
-
-void forwarding_ensure(const struct net *n, const char *bridge)
-{
-	static const char *const family[] = { "ipv4", "ipv6" };
-	if (n->ops->forwarding)
-		keep_router_advertisements(bridge);
-	for (size_t i = 0; i < N(family); i++) {
-		CLEANUP(mem_freep) char *path = mem_printf("/proc/sys/net/%s/conf/%s/forwarding", family[i], bridge);
-		int rc = file_put_at(-1, path, n->ops->forwarding ? "1" : "0");
-
-		if (rc < 0 && rc != -ENOENT)		/* no IPv6 in this kernel */
-			log_warn("net", "cannot write to %s: %s; %s", path, strerrordesc_np(-rc),
-				 n->ops->forwarding ? "containers there may not reach beyond the host" : "neighbours may reach containers there");
-	}
-}
-
-void forwarding_ipv6(const struct net *n)
-{
-	static const char all[] = "/proc/sys/net/ipv6/conf/all/forwarding";
-	struct if_nameindex *list;
-	char now[8] = "";
-	int rc;
-
-	if (!n->ops->uplink_forwarding || !n->ip_forward || file_read_line(all, now, sizeof(now)) < 0 || str_eq(now, "1"))
-		return;
-	list = if_nameindex();
-	for (const struct if_nameindex *i = list; i && i->if_index; i++)
-		keep_router_advertisements(i->if_name);
-	if_freenameindex(list);
-	rc = file_put_at(-1, all, "1");
-	if (rc < 0)
-		log_warn("net", "cannot write to %s: %s; containers do not reach beyond the host over IPv6", all, strerrordesc_np(-rc));
-	else
-		log_info("net", "turned IPv6 forwarding on: the data path %s routes", n->ops->name);
+	for (size_t i = 0; i < w->n_links && w->n->ops->uplink_forwarding && w->n->ip_forward; i++)
+		forwarding_uplink(w->n, w->link[i].ifindex, w->link[i].name);
 }
 
 /* "net.ipv4.ip_forward" and its kin set every interface. Bridges are ours; uplinks are looked after where the data path routes. */
@@ -237,7 +198,11 @@ static void on_forwarding(void *user, int family, uint32_t ifindex, bool on)
 	struct network *nw;
 	size_t it = 0;
 
-	(void)family;
+	if (!ifindex) {
+		forwarding_switched(w->n, family, on);
+		uplinks_forward(w);
+		return;
+	}
 	if (on == w->n->ops->forwarding)
 		return;
 	for (size_t i = 0; i < w->n_links && w->n->ops->uplink_forwarding && w->n->ip_forward; i++) {
@@ -353,6 +318,7 @@ static void on_lost(void *user)
 	while ((nw = map_next(w->n->networks, &it, NULL)))
 		if (nw->ifindex && nw->driver == DRIVER_BRIDGE)
 			forwarding_ensure(w->n, nw->bridge);
+	uplinks_forward(w);
 	isolation_lost(w->n, NULL);
 	guard_lost(w->n, NULL);
 	if (look(w, &e) < 0)

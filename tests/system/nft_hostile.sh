@@ -62,6 +62,42 @@ forward_drop() {
 	check "where it knows the bridge: open" equal "$(client python3 "$tmp/who.py" tcp 192.0.2.1 8080)" 192.0.2.2
 	nft delete table inet hostfirewall
 }
+# Two neighbours on two uplinks, of a host that routes for containers: it is a router between the two when it says so itself.
+pings() { nsenter --net="/run/netns/$1" ping -c 1 -W 1 "$2"; }
+lent() {
+	local far=/run/netns/far
+	ip netns add far
+	ip link add up9 type veth peer name eth0 netns far
+	ip addr add 198.51.100.1/24 dev up9
+	ip addr add fd09::1/64 dev up9 nodad
+	ip addr add fd05::1/64 dev up0 nodad
+	ip link set up9 up
+	nsenter --net=$far sh -c 'ip addr add 198.51.100.2/24 dev eth0; ip addr add fd09::2/64 dev eth0 nodad; ip link set eth0 up; ip route add default via 198.51.100.1; ip route add default via fd09::1'
+	client sh -c 'ip addr add fd05::2/64 dev eth0 nodad; ip route add fd09::/64 via fd05::1'
+	kedge network create --ipv6 six >/dev/null
+	check "a container reaches it" until_ok 10 kedge exec web ping -c 1 -W 1 198.51.100.2
+	check "the engine routes IPv6" equal "$(cat /proc/sys/net/ipv6/conf/all/forwarding)" 1
+	for at in 198.51.100.2 fd09::2; do
+		check "a neighbour does not, $at" status 1 pings client $at
+	done
+	check "they are counted" until_ok 5 sh -c "nft list counter inet kedge-$id isolated | grep -q 'packets [1-9]'"
+	sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=0
+	sysctl -qw net.ipv6.conf.all.forwarding=1
+	for at in 198.51.100.2 fd09::2; do
+		check "the host says that it routes, $at" until_ok 10 pings client $at
+	done
+	engine_stop
+	engine_start --datapath nft
+	for at in 198.51.100.2 fd09::2; do
+		check "it still does for the next engine, $at" until_ok 10 pings client $at
+	done
+	sysctl -qw net.ipv4.ip_forward=0
+	check "no longer" until_ok 10 fails pings client 198.51.100.2
+	check "the container reaches it" until_ok 10 kedge exec web ping -c 1 -W 1 198.51.100.2
+	kedge network rm six >/dev/null
+	ip netns del far
+}
+fails() { ! "$@"; }
 hostile() {
 	engine_start --datapath "$1"
 	need_image busybox
@@ -74,6 +110,7 @@ hostile() {
 	in_ctr apart sh -c 'echo 1 >/proc/sys/net/ipv4/conf/all/route_localnet; ip addr del 127.0.0.1/8 dev lo; ip route replace 127.0.0.0/8 via $(ip route show default | cut -d" " -f3) src $(ip -o -4 addr show eth0 | sed "s/.*inet \([0-9.]*\).*/\1/")'
 	if [ "$1" = nft ]; then
 		spoofed "$1"
+		lent
 		forward_drop
 	fi
 	client true && loopback_client
@@ -82,4 +119,5 @@ hostile() {
 	kedge network rm two >/dev/null
 	engine_stop
 }
+sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0
 for path in nft proxy; do hostile "$path"; done

@@ -196,6 +196,18 @@ static int nft_trust_set(struct datapath *d, uint32_t bridge_ifindex, uint32_t i
 	return r < 0 ? -1 : 0;
 }
 
+/* What stays on one link is let by: with bridge-netfilter on, what another's bridge carries from port to port is seen as that. */
+static int nft_lent_set(struct datapath *d, uint32_t ifindex, bool v6, bool on, struct err *e)
+{
+	int r = net_elem(d, elem_pair(ifindex), true);
+
+	if (r == 0)
+		r = net_elem(d, elem_if(v6 ? SET_LENT6 : SET_LENT4, ifindex), on);
+	if (r < 0)
+		set_err(e, r, "cannot take an uplink into the table");
+	return r < 0 ? -1 : 0;
+}
+
 static void trust_forget(struct datapath *d, uint32_t bridge_ifindex)
 {
 	struct elem like = elem_trust(bridge_ifindex, 0);
@@ -252,8 +264,9 @@ static int nft_uplink_set(struct datapath *d, const struct dp_uplink *u, struct 
 
 static int nft_uplink_del(struct datapath *d, uint32_t ifindex)
 {
-	(void)d;
-	(void)ifindex;
+	(void)net_elem(d, elem_pair(ifindex), false);
+	(void)net_elem(d, elem_if(SET_LENT4, ifindex), false);
+	(void)net_elem(d, elem_if(SET_LENT6, ifindex), false);
 	return 0;
 }
 
@@ -528,7 +541,7 @@ static void nft_purge(const char *pin_dir)
 
 const struct datapath_ops dp_nft = {
 	.name = "nft", .routes = true, .sctp = true, .past_input = true, .forwarding = true, .uplink_forwarding = true, .open = nft_open, .close = nft_close, .purge = nft_purge,
-	.net_set = nft_net_set, .net_del = nft_net_del, .trust_set = nft_trust_set, .uplink_set = nft_uplink_set, .uplink_del = nft_uplink_del,
+	.net_set = nft_net_set, .net_del = nft_net_del, .trust_set = nft_trust_set, .lent_set = nft_lent_set, .uplink_set = nft_uplink_set, .uplink_del = nft_uplink_del,
 	.addr_set = nft_addr_set, .addr_del = nft_addr_del, .endpoint_set = nft_endpoint_set, .endpoint_del = nft_endpoint_del,
 	.publish_set = nft_publish_set, .publish_del = nft_publish_del, .guard_set = nft_guard_set, .lb_set = nft_lb_set, .lb_del = nft_lb_del,
 	.holds_ranges = nft_holds_ranges, .gc = nft_gc, .flows = nft_flows, .drops_listen = nft_drops_listen, .info = nft_info,

@@ -24,6 +24,7 @@ enum nft_set {
 	SET_ROUTED4, SET_ROUTED6,	/* (endpoint's address, protocol, port): may be reached at that, untranslated */
 	SET_DIRECT4, SET_DIRECT6,	/* the same, from the interfaces of the next set */
 	SET_TRUSTED,		/* (uplink, bridge) */
+	SET_LENT4, SET_LENT6,	/* uplinks of a host that is no router */
 	SET_SNAT4, SET_SNAT6,	/* subnets -> the address their packets get on their way out; intervals */
 	SET_MASQ4, SET_MASQ6,	/* subnets whose packets get an address of the host's on their way out; intervals */
 	SET_GW4, SET_GW6,	/* (bridge's own address, the bridge) of internal networks */

@@ -52,6 +52,8 @@
  *                                              the same two for @direct4, with iif . oif @trusted
  *                                              iif @bridges, oif @bridges                                      count isolated, drop
  *                                              oif @bridges                                                    count unpublished, drop
+ *                                              ct status dnat                                                  accept
+ *                                              iif @lent4                                                      count isolated, drop
  *   chain postrouting nat postrouting 100      oif != @bridges, snat to ip saddr map @snat4
  *                                              ip saddr @masq4, oif != @bridges                                masquerade
  *                                              l4proto sctp, iif . oif @pairs, ct status dnat                  masquerade
@@ -105,6 +107,8 @@ static const struct {
 	[SET_DIRECT4] = { "direct4", 12, 0, false, T3(T_IP4, T_PROTO, T_PORT), 0 },
 	[SET_DIRECT6] = { "direct6", 24, 0, false, T3(T_IP6, T_PROTO, T_PORT), 0 },
 	[SET_TRUSTED] = { "trusted", 8, 0, false, T2(T_IF, T_IF), 0 },
+	[SET_LENT4] = { "lent4", 4, 0, false, T_IF, 0 },
+	[SET_LENT6] = { "lent6", 4, 0, false, T_IF, 0 },
 	[SET_SNAT4] = { "snat4", 4, 4, true, T_IP4, T_IP4 },
 	[SET_SNAT6] = { "snat6", 16, 16, true, T_IP6, T_IP6 },
 	[SET_MASQ4] = { "masq4", 4, 0, true, T_IP4, 0 },
@@ -677,6 +681,17 @@ static void rules(struct datapath *d, struct batch *b)
 	on_interface(&ru, NFT_META_OIF, SET_BRIDGES, false);
 	x_drop(&ru, DROP_UNPUBLISHED);
 	rule_put(&ru);
+	ru = rule_in(d, b, "forward");
+	x_ct(&ru, NFT_CT_STATUS, IPS_DST_NAT);	/* somebody on this host wants it */
+	x_verdict(&ru, NF_ACCEPT);
+	rule_put(&ru);
+	for (int v4 = 1; v4 >= 0; v4--) {
+		ru = rule_in(d, b, "forward");
+		on_family(&ru, v4);
+		on_interface(&ru, NFT_META_IIF, v4 ? SET_LENT4 : SET_LENT6, false);
+		x_drop(&ru, DROP_ISOLATED);
+		rule_put(&ru);
+	}
 
 	for (int v4 = 1; v4 >= 0; v4--) {
 		ru = rule_in(d, b, "postrouting");
