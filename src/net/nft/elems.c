@@ -84,9 +84,19 @@ static int change(struct datapath *d, const struct elem *del, size_t n_del, cons
 	return batch_commit(d, &b);
 }
 
-static int one(struct datapath *d, const struct elem *el, bool del, bool add)
+enum { TRIES = 3 };
+
+/* The same, whatever somebody does to the table meanwhile. What it does not take now goes into it with all the others when it is put back. */
+static int change_kept(struct datapath *d, const struct elem *del, size_t n_del, const struct elem *add, size_t n_add)
 {
-	return change(d, el, del, el, add);
+	int r = change(d, del, n_del, add, n_add), put_back = 0;
+
+	for (int i = 0; i < TRIES && r == -ENOENT && put_back == 0; i++) {
+		put_back = nft_keeper_now(d);
+		if (put_back == 0)
+			r = change(d, del, n_del, add, n_add);
+	}
+	return r == -ENOENT && put_back > 0 ? 0 : r;
 }
 
 static void keep(struct datapath *d, const char *text, const struct elem *el)
@@ -103,10 +113,8 @@ static void keep(struct datapath *d, const char *text, const struct elem *el)
 int elems_change(struct datapath *d, const struct elem *del, size_t n_del, const struct elem *add, size_t n_add)
 {
 	char text[80];
-	int r = change(d, del, n_del, add, n_add);
+	int r = change_kept(d, del, n_del, add, n_add);
 
-	if (r == -ENOENT && nft_keeper_now(d) == 0)
-		r = change(d, del, n_del, add, n_add);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < n_del; i++) {
@@ -131,11 +139,9 @@ int elem_put(struct datapath *d, const struct elem *el)
 	if (old && !memcmp(old, el, sizeof(*el)))
 		return 0;
 	/* An earlier run may have left the same key with other data. */
-	r = one(d, el, false, true);
+	r = change_kept(d, NULL, 0, el, 1);
 	if (r == -EBUSY || r == -EEXIST)
-		r = one(d, el, true, true);
-	if (r == -ENOENT && nft_keeper_now(d) == 0)
-		r = one(d, el, false, true);
+		r = change(d, el, 1, el, 1);
 	if (r < 0)
 		return r;
 	keep(d, text, el);
@@ -149,7 +155,7 @@ int elem_del(struct datapath *d, const struct elem *el)
 
 	elem_text(el, text, sizeof(text));
 	free(map_del(d->elems, text));
-	r = one(d, el, true, false);
+	r = change(d, el, 1, NULL, 0);
 	return r == -ENOENT ? 0 : r;
 }
 

@@ -138,7 +138,7 @@ int nft_keeper_now(struct datapath *d)
 		return -ENOENT;
 	if (!d->keeper->waiting)
 		restore(d->keeper);
-	return d->keeper->waiting ? -ENOENT : 0;
+	return d->keeper->waiting ? 1 : 0;
 }
 
 /* Lets by what others have made. All messages of a transaction come in one piece, with one maker. */

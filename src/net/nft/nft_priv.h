@@ -140,7 +140,7 @@ void elem_put_u32(uint8_t *p, uint32_t v);	/* as registers have it */
 /* keep.c: puts the table back when somebody else has removed or altered something of it. */
 void nft_keeper_open(struct datapath *d);
 void nft_keeper_close(struct datapath *d);
-/* A request found something of the table missing: 0, it is there now; or -errno. */
+/* A request found something of the table missing: 0, it is there now; 1, it will be, with all elements, when others let it; or -errno. */
 int nft_keeper_now(struct datapath *d);
 
 /* sources.c: lists of who may use an endpoint's published ports. */
