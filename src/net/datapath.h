@@ -143,6 +143,8 @@ struct datapath_ops {
 	void (*purge)(const char *pin_dir);
 	int (*net_set)(struct datapath *d, const struct dp_net *nw, struct err *e);
 	int (*net_del)(struct datapath *d, uint32_t bridge_ifindex, struct err *e);
+	/* After net_del(), of a bridge that is another's and stays: what else was put at it goes. On a worker, as the kernel may take its time. Or NULL. */
+	void (*bridge_left)(uint32_t bridge_ifindex);
 	/* The network takes packets for trusted ports (dp_publish) from this uplink from now on, or no longer. NULL where nothing is routed. */
 	int (*trust_set)(struct datapath *d, uint32_t bridge_ifindex, uint32_t ifindex, bool on, struct err *e);
 	/* What comes in by this uplink in the family and is for no endpoint is not forwarded from now on, or is again. Where uplink_forwarding is. */

@@ -146,6 +146,8 @@ int network_bridge_down(const struct network *nw, struct rtnl *r, struct err *e)
 			rtnl_addr_del(r, nw->ifindex, &(struct net_cidr){ .addr = *own, .prefix = ipam_subnet(nw->pool[i])->prefix });
 	}
 	rc = rtnl_run(r, e);
+	if (nw->foreign && nw->n->ops->bridge_left)
+		nw->n->ops->bridge_left(nw->ifindex);
 	network_isolate_end(nw, r);
 	return rc;
 }

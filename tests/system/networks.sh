@@ -176,3 +176,14 @@ check "the next one around a route of the host" equal "$(kedge network inspect -
 kedge network create cut3 >/dev/null
 check "until nothing is left" refused "all of the configured default-address-pools" kedge network create cut4
 kedge network rm cut1 cut2 cut3 >/dev/null
+
+# A bridge of the user's own is served while the network is there, and stays when it goes.
+filters() { tc filter show dev "$1" egress | grep -c kedge_ || true; }
+ip link add br7 type bridge
+ip link set br7 up
+kedge network create --subnet 172.35.0.0/24 -o com.docker.network.bridge.name=br7 own >/dev/null
+check "the user's bridge: served" equal "$(filters br7)" 1
+kedge network rm own >/dev/null
+check "the user's bridge: left as it was" until_ok 5 sh -c '[ -z "$(tc filter show dev br7 egress)" ]'
+check "the user's bridge: there" ip link show br7
+ip link del br7

@@ -208,7 +208,6 @@ static int ebpf_net_del(struct datapath *d, uint32_t bridge_ifindex, struct err 
 
 	(void)e;
 	trust_forget(d, bridge_ifindex);
-	attach_del(bridge_ifindex, false, &own_place);	/* of a bridge that may be another's, and stay */
 	/* One entry a family. */
 	while (bpf_map_get_next_key(fd, at, &next) == 0) {
 		if (bpf_map_lookup_elem(fd, &next, &v) == 0 && v.bridge_ifindex == bridge_ifindex) {
@@ -220,6 +219,11 @@ static int ebpf_net_del(struct datapath *d, uint32_t bridge_ifindex, struct err 
 		at = &k;
 	}
 	return 0;
+}
+
+static void ebpf_bridge_left(uint32_t bridge_ifindex)
+{
+	attach_del(bridge_ifindex, false, &own_place);
 }
 
 static void ebpf_xdp(struct datapath *d, enum dp_xdp mode)
@@ -444,6 +448,7 @@ const struct datapath_ops dp_ebpf = {
 	.purge = ebpf_purge,
 	.net_set = ebpf_net_set,
 	.net_del = ebpf_net_del,
+	.bridge_left = ebpf_bridge_left,
 	.trust_set = ebpf_trust_set,
 	.xdp = ebpf_xdp,
 	.uplink_set = ebpf_uplink_set,
