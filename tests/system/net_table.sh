@@ -47,6 +47,11 @@ ask_sctp() {
 		# Loopback is the relay's.
 		case $a in 127.* | ::1) [ -n "$kernel_sctp" ] || continue ;; esac
 		answer=$(ASK_S=$wait at "$1" $sctp ask "$a" 8080 $sctp_text 2>/dev/null) || answer=-
+		# Another association, from another port: one in some hundred of the user-land SCTP's is not answered in time.
+		if [ "$answer" = - ] && [ "$wait" -gt 1 ]; then
+			echo "$dp: $1 asks $a over sctp once more" >&2
+			answer=$(ASK_S=$wait at "$1" $sctp ask "$a" 8080 $sctp_text 2>/dev/null) || answer=-
+		fi
 		echo "${answer%"$sctp_text"}"
 	done
 }
