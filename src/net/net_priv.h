@@ -87,7 +87,7 @@ struct network {
 	bool predefined, internal, attachable, config_only;
 	uint32_t mtu;
 	int adverts;			/* how often an endpoint announces its addresses; -1: as is fit for the network */
-	uint32_t advert_ms;		/* the pause between */
+	int advert_ms;		/* the pause between */
 	char if_prefix[12];		/* of interfaces inside containers: "eth" */
 	struct dns_view *view;		/* names.c */
 	/* DRIVER_BRIDGE */

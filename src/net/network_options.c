@@ -66,24 +66,24 @@ static int if_prefix(struct network *nw, const char *key, const char *text, stru
 	return 0;
 }
 
-static int advert_count(struct network *nw, const char *key, const char *text, struct err *e)
+static int in_range(const char *key, const char *text, int min, int max, int *ret, struct err *e)
 {
 	uint64_t n;
 
-	if (str_to_u64(text, 0, NET_ADVERTS, &n) < 0)
-		return err_set(e, ERR_INVALID, "%s must be in the range 0 to %d: '%.64s'", key, NET_ADVERTS, text);
-	nw->adverts = (int)n;
+	if (str_to_u64(text, (uint64_t)min, (uint64_t)max, &n) < 0)
+		return err_set(e, ERR_INVALID, "%s must be in the range %d to %d: '%.64s'", key, min, max, text);
+	*ret = (int)n;
 	return 0;
+}
+
+static int advert_count(struct network *nw, const char *key, const char *text, struct err *e)
+{
+	return in_range(key, text, 0, NET_ADVERTS, &nw->adverts, e);
 }
 
 static int advert_pause(struct network *nw, const char *key, const char *text, struct err *e)
 {
-	uint64_t n;
-
-	if (str_to_u64(text, 100, 2000, &n) < 0)
-		return err_set(e, ERR_INVALID, "%s must be in the range 100 to 2000: '%.64s'", key, text);
-	nw->advert_ms = (uint32_t)n;
-	return 0;
+	return in_range(key, text, 100, 2000, &nw->advert_ms, e);
 }
 
 static int host_binding(struct network *nw, const char *key, const char *text, struct err *e)

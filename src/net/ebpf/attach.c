@@ -116,12 +116,8 @@ int attach_set(uint32_t ifindex, bool ingress, int prog, const struct attach_pla
 
 void attach_del_old(uint32_t ifindex, bool ingress, const struct attach_place *at)
 {
-	if (!attach_has_tcx())
-		return;
-	if (at->lasting)
+	if (at->lasting && attach_has_tcx())
 		off_clsact(ifindex, ingress, at);
-	else
-		(void)off_tcx(ifindex, type_of(ingress));
 }
 
 void attach_del(uint32_t ifindex, bool ingress, const struct attach_place *at)

@@ -23,7 +23,7 @@ bool attach_has_tcx(void);
 /* In place of a program of ours that is there. 0 or a negative errno. prog stays the caller's. */
 int attach_set(uint32_t ifindex, bool ingress, int prog, const struct attach_place *at);
 void attach_del(uint32_t ifindex, bool ingress, const struct attach_place *at);
-/* What another engine has left there in the way that is not ours: a filter where TCX is used, or the other way round. */
+/* The filter an engine without TCX has left where TCX is used. */
 void attach_del_old(uint32_t ifindex, bool ingress, const struct attach_place *at);
 
 #endif

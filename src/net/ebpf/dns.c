@@ -44,7 +44,5 @@ int dns_redirect_attach(struct dns_redirect *r, struct err *e)
 {
 	int rc = attach_set(LOOPBACK, false, bpf_program__fd(r->bpf->progs.kedge_dns), &place);
 
-	if (rc == 0)
-		attach_del_old(LOOPBACK, false, &place);
 	return rc < 0 ? err_errno(e, -rc, "cannot attach the name server's program to a container's loopback") : 0;
 }
