@@ -157,6 +157,8 @@ struct datapath_ops {
 	/* An address of the host (any interface, lo too); prefix in mapped form; the source address for masquerade on that interface is its first. */
 	int (*addr_set)(struct datapath *d, const struct in6_addr *addr, uint32_t ifindex, struct err *e);
 	int (*addr_del)(struct datapath *d, const struct in6_addr *addr, uint32_t ifindex);
+	/* The host's side of an endpoint's link is there and the container's is not up yet. On a worker, several at a time: it waits for the kernel. Or NULL. */
+	int (*veth_made)(struct datapath *d, uint32_t host_ifindex, struct err *e);
 	int (*endpoint_set)(struct datapath *d, const struct dp_endpoint *ep, struct err *e);
 	/* Also forgets its flows. */
 	int (*endpoint_del)(struct datapath *d, const struct dp_endpoint *ep);

@@ -66,7 +66,7 @@ static int bridge_side(const struct sandbox *s, struct endpoint *ep, struct kern
 	if (rc <= 0)
 		return rc < 0 ? -1 : err_set(e, ERR_INTERNAL, "the link %s was made and is not there", ep->veth);
 	ep->ifindex = l.ifindex;
-	return 0;
+	return s->n->ops->veth_made ? s->n->ops->veth_made(s->n->dp, ep->ifindex, e) : 0;
 }
 
 static int parent_side(struct endpoint *ep, struct kernel *k, struct err *e)

@@ -78,7 +78,7 @@ int table_del(struct datapath *d, struct bpf_map *m, const void *key)
 	return r == -ENOENT ? 0 : r;
 }
 
-static int attach(struct datapath *d, uint32_t ifindex, bool ingress, const struct bpf_program *prog, const struct attach_place *place, struct err *e)
+static int attach(uint32_t ifindex, bool ingress, const struct bpf_program *prog, const struct attach_place *place, struct err *e)
 {
 	char name[IF_NAMESIZE] = "?";
 	int r = attach_set(ifindex, ingress, bpf_program__fd(prog), place);
@@ -87,8 +87,6 @@ static int attach(struct datapath *d, uint32_t ifindex, bool ingress, const stru
 		if_indextoname(ifindex, name);
 		return err_errno(e, -r, "cannot attach the data path to interface %s (%u)", name, ifindex);
 	}
-	if (d->taking_over)
-		attach_del_old(ifindex, ingress, place);
 	return 0;
 }
 
@@ -176,7 +174,7 @@ static int ebpf_net_set(struct datapath *d, const struct dp_net *nw, struct err 
 
 	if (table_put(d, d->dp->maps.nets, &k, &v, e) < 0)
 		return -1;
-	return attach(d, nw->bridge_ifindex, false, d->dp->progs.kedge_bridge, &own_place, e);
+	return attach(nw->bridge_ifindex, false, d->dp->progs.kedge_bridge, &own_place, e);
 }
 
 static int ebpf_trust_set(struct datapath *d, uint32_t bridge_ifindex, uint32_t ifindex, bool on, struct err *e)
@@ -235,8 +233,10 @@ static int ebpf_uplink_set(struct datapath *d, const struct dp_uplink *u, struct
 {
 	if (u->ethernet && table_put(d, d->dp->maps.ethers, &u->ifindex, &(uint32_t){ 1 }, e) < 0)
 		return -1;
-	if (attach(d, u->ifindex, true, u->ethernet ? d->dp->progs.kedge_uplink : d->dp->progs.kedge_uplink_l3, &host_place, e) < 0)
+	if (attach(u->ifindex, true, u->ethernet ? d->dp->progs.kedge_uplink : d->dp->progs.kedge_uplink_l3, &host_place, e) < 0)
 		return -1;
+	if (d->taking_over)
+		attach_del_old(u->ifindex, true, &host_place);
 	xdp_uplink(d->xdp, u);
 	return 0;
 }
@@ -313,6 +313,11 @@ static int ebpf_addr_del(struct datapath *d, const struct in6_addr *addr, uint32
 	return 0;
 }
 
+static int ebpf_veth_made(struct datapath *d, uint32_t host_ifindex, struct err *e)
+{
+	return attach(host_ifindex, true, d->dp->progs.kedge_container, &own_place, e);
+}
+
 static int ebpf_endpoint_set(struct datapath *d, const struct dp_endpoint *ep, struct err *e)
 {
 	struct kedge_addr k = to_addr(&ep->addr);
@@ -323,7 +328,8 @@ static int ebpf_endpoint_set(struct datapath *d, const struct dp_endpoint *ep, s
 	if (table_put(d, d->dp->maps.endpoints, &k, &v, e) < 0 ||
 	    (ep->link_local && table_put(d, d->dp->maps.link_locals, &ep->host_ifindex, &v, e) < 0))
 		return -1;
-	if (attach(d, ep->host_ifindex, true, d->dp->progs.kedge_container, &own_place, e) < 0) {
+	/* An earlier engine's program is replaced; that of a new one is there since veth_made(). */
+	if (d->taking_over && ebpf_veth_made(d, ep->host_ifindex, e) < 0) {
 		(void)table_del(d, d->dp->maps.endpoints, &k);
 		return -1;
 	}
@@ -455,6 +461,7 @@ const struct datapath_ops dp_ebpf = {
 	.uplink_del = ebpf_uplink_del,
 	.addr_set = ebpf_addr_set,
 	.addr_del = ebpf_addr_del,
+	.veth_made = ebpf_veth_made,
 	.endpoint_set = ebpf_endpoint_set,
 	.endpoint_del = ebpf_endpoint_del,
 	.holds_ranges = ebpf_holds_ranges,
