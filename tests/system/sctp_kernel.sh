@@ -114,7 +114,7 @@ round() {
 }
 not_binds() { ! binds "$1" 2>/dev/null; }
 binds_for_a_while() {
-	python3 -c 'import socket, sys, time; s = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 132); s.bind(("", int(sys.argv[1]))); s.listen(1); open(sys.argv[2], "w").close(); time.sleep(600)' \
+	python3 -c 'import signal, socket, sys; s = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 132); s.bind(("", int(sys.argv[1]))); s.listen(1); open(sys.argv[2], "w").close(); signal.pause()' \
 		"$1" "$tmp/bound" &
 	servers+=($!)
 	until_ok 20 test -e "$tmp/bound"

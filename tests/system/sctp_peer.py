@@ -3,8 +3,8 @@
 
 serve PORT [UP [LOG [STREAMS]]]   over both families; echoes each message on its stream, with its identifier and order. Makes the file UP when it listens;
                                   writes into LOG what each association was: "ADDRESS IN/OUT-streams N-messages end". Messages that are orders: "who" is
-                                  answered with the client's address, "status" with the numbers of streams, "close" and "abort" with an end, "stall" is
-                                  followed by some seconds without reading, "big N" answered with a message of N bytes.
+                                  answered with the client's address, "status" with the numbers of streams, "close" and "abort" with an end; "stall FIFO" is
+                                  not followed by reading before somebody has opened that, "big N" answered with a message of N bytes.
 ask HOST PORT [TEXT]              the answer to "who", and TEXT's if there is one; fails after $ASK_S seconds, 3
 echo HOST PORT                    messages of all sizes, streams, identifiers, ordered and not: each has to come back as it was, and whole
 streams HOST PORT OUT IN          what both ends have agreed to, when the client asks for so many
@@ -17,15 +17,16 @@ restart HOST PORT                 begins anew on the ports of an association who
 import errno
 import os
 import select
+import shutil
 import socket
 import struct
 import sys
+import tempfile
 import threading
-import time
 
 SCTP, INITMSG, STATUS, NODELAY, RECVRCVINFO = socket.IPPROTO_SCTP, 2, 14, 3, 32
 SNDINFO, RCVINFO, UNORDERED, MSG_EOR = 2, 3, 1, socket.MSG_EOR
-SO_SNDBUFFORCE, STALL_S = 32, 4
+SO_SNDBUFFORCE = 32
 
 
 def plain(a):
@@ -103,8 +104,8 @@ def one(s, peer, log):
                 end = "aborted by us"
                 abort(s)
                 break
-            elif data == b"stall":
-                time.sleep(STALL_S)
+            elif data.startswith(b"stall "):
+                open(data[6:]).close()
                 continue
             elif data.startswith(b"big "):
                 data = bytes(int(data[4:]))
@@ -212,21 +213,20 @@ def end(host, port, how):
 
 
 def stall(host, port, most):
-    s = call(host, int(port))
-    send(s, b"stall")
-    s.setblocking(False)
-    sent, until = 0, time.monotonic() + STALL_S - 2
-    while time.monotonic() < until:
-        if not select.select([], [s], [], 0.2)[1]:
-            continue
-        try:
+    s, go, sent = call(host, int(port)), os.path.join(tempfile.mkdtemp(), "go"), 0
+    os.mkfifo(go)
+    send(s, b"stall " + go.encode())
+    s.settimeout(1)
+    try:
+        while True:
             send(s, bytes(50000), 1)
             sent += 1
-        except BlockingIOError:
-            time.sleep(0.02)
+    except (TimeoutError, BlockingIOError):
+        pass  # full, and stays so
+    open(go, "w").close()
+    shutil.rmtree(os.path.dirname(go))
     print("%d messages" % sent)
     assert 0 < sent * 50000 <= int(most), sent * 50000
-    s.setblocking(True)
     s.settimeout(60)
     for n in range(sent):
         assert len(receive(s)[0]) == 50000, n
@@ -241,7 +241,8 @@ def hoard(host, port, n):
         # More than any window, and nobody reads the answers.
         send(s, b"big 900000")
         held.append(s)
-    time.sleep(2)
+    for s in held:
+        assert select.select([s], [], [], 30)[0], "no answer has begun"
     ask(host, port)
     for s in held:
         abort(s)
