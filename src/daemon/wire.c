@@ -5,12 +5,14 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/utsname.h>
 
 #include "api/api.h"
 #include "api/metrics.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -142,6 +144,9 @@ static int wire_metrics(struct wire *w, struct loop *l, const char *where, struc
 	return 0;
 }
 
+#define LOCK_WAIT_NS 2000000000ll
+enum { LOCK_LOOK_MS = 5 };
+
 static int wire_state(struct wire *w, const struct config *c, struct err *e)
 {
 	CLEANUP(mem_freep) char *lock = mem_printf("%s/kedged.lock", c->data_root);
@@ -153,6 +158,11 @@ static int wire_state(struct wire *w, const struct config *c, struct err *e)
 	if (rc < 0)
 		return err_errno(e, -rc, "create %s", c->exec_root);
 	w->lock_fd = file_lock(lock);
+	/* An engine that was killed holds it until the kernel has taken it apart, which takes some milliseconds. */
+	if (w->lock_fd == -EAGAIN)
+		log_info("daemon", "another kedged works on %s, waiting a moment for its end", c->data_root);
+	for (int64_t until = clock_now() + LOCK_WAIT_NS; w->lock_fd == -EAGAIN && clock_now() < until; w->lock_fd = file_lock(lock))
+		(void)poll(NULL, 0, LOCK_LOOK_MS);
 	if (w->lock_fd == -EAGAIN)
 		return err_set(e, ERR_CONFLICT, "another kedged works on %s", c->data_root);
 	if (w->lock_fd < 0)

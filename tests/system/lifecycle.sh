@@ -230,3 +230,24 @@ until_ok 10 grep -q "POST /containers/stubborn/restart" "$tmp/kedged.log"
 kedge rm -f stubborn >/dev/null
 check "a restart that a removal overtakes is answered" status 1 wait $restart
 check "and told why" has "$(cat "$tmp/restart.out")" "is being removed"
+
+# --- one engine to a data root; one that is on its way out is waited for
+engine_stop
+mkfifo "$tmp/go"
+python3 - "$data/kedged.lock" "$tmp/locked" "$tmp/go" <<'PY' &
+import fcntl, struct, sys
+lock = open(sys.argv[1], "r+")
+fcntl.fcntl(lock, 37, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0))  # F_OFD_SETLK
+open(sys.argv[2], "w").close()
+open(sys.argv[3]).close()
+PY
+holder=$!
+until_ok 10 test -e "$tmp/locked"
+second() { "$builddir/kedged" --data-root "$data" --exec-root "$run" --instance "$id" --config-file "$tmp/daemon.json" 2>&1; }
+check "another engine is refused" has "$(second || echo "status $?")" "another kedged works on $data"
+: >"$tmp/kedged.log"
+waits() { grep -q "waiting a moment for its end" "$tmp/kedged.log"; }
+{ until_ok 20 waits; : >"$tmp/go"; } &
+engine_start
+check "one that ends meanwhile is waited for" waits
+wait $holder
