@@ -2,7 +2,7 @@
 bpf_tests = tests/bpf/dp tests/bpf/lb tests/bpf/verify tests/bpf/flood tests/bpf/quick tests/bpf/xdp
 check_PROGRAMS += $(bpf_tests) tests/bpf/cost
 TESTS += $(bpf_tests) tests/bpf/debian_kernel.sh tests/bpf/debian_xdp.sh
-EXTRA_DIST += tests/bpf/debian_kernel.sh tests/bpf/debian_xdp.sh
+EXTRA_DIST += tests/bpf/guest_lib.sh tests/bpf/debian_kernel.sh tests/bpf/debian_xdp.sh
 bpf_rig = tests/bpf/packet.c tests/bpf/packet.h tests/bpf/rig.c tests/bpf/rig.h
 tests_bpf_dp_SOURCES = tests/bpf/dp.c tests/bpf/dp_sctp.h $(bpf_rig)
 tests_bpf_dp_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/tests/bpf

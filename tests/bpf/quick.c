@@ -15,18 +15,13 @@
  * have changed is still served; and by the Ethernet header, which the long way leaves to the kernel.
  */
 static struct rig rig;
-static unsigned passed, failed;
+static struct tally tally;
 static bool v6;
 static uint8_t neighbour[6] = { 2, 0, 0, 0, 0, 0x99 }, small[6] = { 2, 0, 0, 0, 0, 0x11 };
 
 static void check(const char *what, bool ok)
 {
-	if (ok) {
-		passed++;
-		return;
-	}
-	(void)printf("FAIL %s, %s\n", what, v6 ? "IPv6" : "IPv4");
-	failed++;
+	rig_check(&tally, what, v6, ok);
 }
 
 /* True: the verdict is this, and unless want is NULL the packet that came out is want with this Ethernet header. */
@@ -172,6 +167,6 @@ int main(void)
 		from_the_host();
 	}
 	rig_free(&rig);
-	(void)printf("%u passed, %u failed\n", passed, failed);
-	return failed != 0;
+	(void)printf("%u passed, %u failed\n", tally.passed, tally.failed);
+	return tally.failed != 0;
 }

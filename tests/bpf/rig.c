@@ -154,6 +154,14 @@ static int quiet(enum libbpf_print_level level, const char *fmt, va_list ap)
 	return level == LIBBPF_WARN ? vprintf(fmt, ap) : 0;
 }
 
+void rig_check(struct tally *t, const char *what, bool v6, bool ok)
+{
+	t->passed += ok;
+	t->failed += !ok;
+	if (!ok)
+		(void)printf("FAIL %s, %s\n", what, v6 ? "IPv6" : "IPv4");
+}
+
 int rig_new(struct rig *r)
 {
 	uint32_t up;

@@ -23,8 +23,13 @@ struct rig {
 	uint8_t up_mac[6], gw_mac[6];
 };
 
+struct tally {
+	unsigned passed, failed;
+};
+
 enum { GEN_WEB = 101, GEN_WEB2, GEN_OTHER, GEN_INNER, GEN_ROUTED };
 
+void rig_check(struct tally *t, const char *what, bool v6, bool ok);	/* counts; says what has failed */
 int rig_new(struct rig *r);			/* 0, 77 with a sentence when the kernel or the rights are missing, 1 */
 void rig_free(struct rig *r);
 void rig_clear(struct rig *r, struct bpf_map *m);

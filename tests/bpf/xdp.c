@@ -19,17 +19,12 @@
  */
 static struct rig rig;
 static struct xdp_bpf *xdp;
-static unsigned passed, failed;
+static struct tally tally;
 static bool v6;
 
 static void check(const char *what, bool ok)
 {
-	if (ok) {
-		passed++;
-		return;
-	}
-	(void)printf("FAIL %s, %s\n", what, v6 ? "IPv6" : "IPv4");
-	failed++;
+	rig_check(&tally, what, v6, ok);
 }
 
 static int run_xdp(const uint8_t *in, size_t n)
@@ -372,6 +367,6 @@ int main(void)
 	}
 	xdp_bpf__destroy(xdp);
 	rig_free(&rig);
-	(void)printf("%u passed, %u failed\n", passed, failed);
-	return failed != 0;
+	(void)printf("%u passed, %u failed\n", tally.passed, tally.failed);
+	return tally.failed != 0;
 }

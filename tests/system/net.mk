@@ -10,5 +10,5 @@ tests_system_sctp_tool_LDADD = $(USRSCTP_LIBS)
 endif
 NET_SYSTEM_TESTS = tests/system/net_table.sh tests/system/net_sctp.sh tests/system/net_matrix.sh tests/system/net_lb.sh tests/system/guarded.sh tests/system/net_restart.sh tests/system/nft.sh tests/system/nft_flush.sh tests/system/nft_hostile.sh tests/system/net_lab.sh tests/system/net_six.sh tests/system/net_flood.sh tests/system/net_xdp.sh
 TESTS += $(NET_SYSTEM_TESTS)
-EXTRA_DIST += tests/system/net_lib.sh tests/system/who_lib.sh tests/system/net_probe.py tests/system/sctp_peer.py $(NET_SYSTEM_TESTS) \
+EXTRA_DIST += tests/system/net_lib.sh tests/system/who_lib.sh tests/system/net_probe.py tests/system/checksum.py tests/system/sctp_peer.py $(NET_SYSTEM_TESTS) \
 	examples/net/README examples/net/cost.svg examples/net/drop_port.bpf.c examples/net/xdp_count.bpf.c examples/net/endless.bpf.c

@@ -50,19 +50,15 @@ echo first >&5
 until_ok 10 grep -q first "$tmp/answers"
 
 # As many as the table of flows has places, each from another address: 11.0.0.0/8, on a wire of our own.
+cp "$(dirname "$0")/checksum.py" "$tmp/"
 cat >"$tmp/flood.py" <<'PY'
 import socket, struct, sys
+from checksum import add, fold
 count, kind, dst, port = int(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
 s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
 s.bind(("eth0", 0))
 mac = s.getsockname()[4]
 far = bytes.fromhex(sys.argv[5].replace(":", ""))
-def add(data):
-    return sum(struct.unpack("!%dH" % (len(data) // 2), data))
-def fold(t):
-    while t >> 16:
-        t = (t & 0xffff) + (t >> 16)
-    return ~t & 0xffff
 l4 = struct.pack("!HHIIBBHHH", 1024, port, 1, 0, 5 << 4, 2, 1000, 0, 0) if kind == "syn" else struct.pack("!HHHH", 1024, port, 10, 0) + b"xx"
 proto = 6 if kind == "syn" else 17
 ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(l4), 1, 0, 64, proto, 0, bytes(4), socket.inet_aton(dst))

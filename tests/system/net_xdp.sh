@@ -18,17 +18,13 @@ tap() {
 	ip addr add 198.51.100.1/24 dev "$1"
 	address "$1" 02:00:00:00:00:01
 }
+cp "$(dirname "$0")/checksum.py" "$tmp/"
 # The other side of the wire: "ETHERNET-DESTINATION VLAN SOURCE DESTINATION PORT" on standard input, a SYN that says so; one word for its answer on standard output.
 cat >"$tmp/wire.py" <<'PY'
 import fcntl, os, select, socket, struct, sys, time
+from checksum import add, fold
 tap = os.open("/dev/net/tun", os.O_RDWR)
 fcntl.ioctl(tap, 0x400454ca, struct.pack("16sH22x", sys.argv[1].encode(), 0x1002))
-def add(data):
-    return sum(struct.unpack("!%dH" % (len(data) // 2), data))
-def fold(t):
-    while t >> 16:
-        t = (t & 0xffff) + (t >> 16)
-    return ~t & 0xffff
 print("ready", flush=True)
 sport = 20000
 for line in sys.stdin:
