@@ -56,10 +56,7 @@ INLINE int read_packet(const struct xdp_md *ctx, struct packet *p)
 
 		if ((void *)(ip + 1) > end || ip->version != 4 || ip->ihl < 5)
 			return -1;
-		p->len = bpf_ntohs(ip->tot_len);
-		p->t.proto = ip->protocol;
-		addr_v4(&p->t.saddr, ip->saddr);
-		addr_v4(&p->t.daddr, ip->daddr);
+		head_v4(p, ip);
 		hl = ip->ihl * 4;
 		if (p->len < hl || ip->frag_off & bpf_htons(0x3fff))
 			return -1;
@@ -69,11 +66,7 @@ INLINE int read_packet(const struct xdp_md *ctx, struct packet *p)
 
 		if ((void *)(ip + 1) > end || ip->version != 6)
 			return -1;
-		p->v6 = true;
-		p->len = bpf_ntohs(ip->payload_len) + sizeof(*ip);
-		p->t.proto = ip->nexthdr;
-		addr_v6(&p->t.saddr, &ip->saddr);
-		addr_v6(&p->t.daddr, &ip->daddr);
+		head_v6(p, ip);
 		ports = (void *)(ip + 1);
 	} else {
 		return -1;

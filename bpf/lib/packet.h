@@ -75,6 +75,24 @@ INLINE void addr_v6(struct kedge_addr *a, const void *v6)
 	__builtin_memcpy(a, v6, sizeof(*a));
 }
 
+/* What both families' headers say alike; nothing is judged. */
+INLINE void head_v4(struct packet *p, const struct iphdr *ip)
+{
+	p->len = bpf_ntohs(ip->tot_len);
+	p->t.proto = ip->protocol;
+	addr_v4(&p->t.saddr, ip->saddr);
+	addr_v4(&p->t.daddr, ip->daddr);
+}
+
+INLINE void head_v6(struct packet *p, const struct ipv6hdr *ip)
+{
+	p->v6 = true;
+	p->len = bpf_ntohs(ip->payload_len) + sizeof(*ip);
+	p->t.proto = ip->nexthdr;
+	addr_v6(&p->t.saddr, &ip->saddr);
+	addr_v6(&p->t.daddr, &ip->daddr);
+}
+
 INLINE bool addr_same(const struct kedge_addr *a, const struct kedge_addr *b)
 {
 	return a->w[3] == b->w[3] && a->w[2] == b->w[2] && a->w[1] == b->w[1] && a->w[0] == b->w[0];

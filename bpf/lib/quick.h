@@ -42,10 +42,7 @@ INLINE int quick_parse(struct __sk_buff *skb, struct packet *p)
 			return -1;
 		if (*(__u8 *)ip != 0x45 || ip->frag_off & bpf_htons(0x3fff) || ip->ttl <= 1)
 			return -1;
-		p->len = bpf_ntohs(ip->tot_len);
-		p->t.proto = ip->protocol;
-		addr_v4(&p->t.saddr, ip->saddr);
-		addr_v4(&p->t.daddr, ip->daddr);
+		head_v4(p, ip);
 		p->l4 = ETH_HLEN + sizeof(*ip);
 		ports = (__u16 *)(ip + 1);
 	} else {
@@ -55,11 +52,7 @@ INLINE int quick_parse(struct __sk_buff *skb, struct packet *p)
 			return -1;
 		if (*(__u8 *)ip >> 4 != 6 || ip->hop_limit <= 1)
 			return -1;
-		p->v6 = true;
-		p->len = bpf_ntohs(ip->payload_len) + sizeof(*ip);
-		p->t.proto = ip->nexthdr;
-		addr_v6(&p->t.saddr, &ip->saddr);
-		addr_v6(&p->t.daddr, &ip->daddr);
+		head_v6(p, ip);
 		p->l4 = ETH_HLEN + sizeof(*ip);
 		ports = (__u16 *)(ip + 1);
 	}
